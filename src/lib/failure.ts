@@ -11,6 +11,7 @@ export type CallerFaultKind =
   | 'not_found'
   | 'already_exists'
   | 'failed_precondition'
+  | 'out_of_range'
   | 'aborted'
   | 'unimplemented';
 
@@ -45,4 +46,9 @@ export class NotNow extends Error {
 /** The message of anything that was thrown. */
 export function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
+}
+
+/** The `code` of an error of the system (`ENOENT`), `undefined` where it has none. */
+export function codeOf(reason: unknown): unknown {
+  return reason instanceof Error && 'code' in reason ? reason.code : undefined;
 }

@@ -1,0 +1,73 @@
+-- The windows as the hosts report them, forever as reported. Equal copies of a window have the same sorting key and collapse:
+-- the first received is kept. Windows of the same key and other values differ in value_hash and both stay.
+CREATE TABLE IF NOT EXISTS windows (
+  customer_id String,
+  vm_id String,
+  window_start DateTime64(9, 'UTC'),
+  window_end DateTime64(9, 'UTC'),
+  value_hash UInt64,
+  region LowCardinality(String),
+  sampled_at DateTime64(9, 'UTC'),
+  cpu_time_nanos UInt64,
+  cpu_utilization_pct Float64,
+  cpu_cores_used Float64,
+  memory_bytes_used UInt64,
+  memory_bytes_peak UInt64,
+  memory_byte_seconds UInt64,
+  disk_read_bytes UInt64,
+  disk_write_bytes UInt64,
+  disk_read_ops UInt64,
+  disk_write_ops UInt64,
+  network_rx_bytes UInt64,
+  network_tx_bytes UInt64,
+  boot_id String,
+  instance_id String,
+  sequence UInt64,
+  credential_id LowCardinality(String),
+  -- 2^63-1 minus the Unix nanoseconds of receipt: the earliest report has the greatest.
+  precedence UInt64,
+  received_at DateTime64(9, 'UTC') ALIAS fromUnixTimestamp64Nano(toInt64(9223372036854775807 - precedence), 'UTC')
+)
+ENGINE = ReplacingMergeTree(precedence)
+PARTITION BY toYYYYMM(window_start)
+ORDER BY (customer_id, vm_id, window_start, window_end, value_hash)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- What each VM used in each hour, computed anew from windows whenever that hour was touched. The greatest version holds.
+CREATE TABLE IF NOT EXISTS usage_hours (
+  customer_id String,
+  hour DateTime('UTC'),
+  region LowCardinality(String),
+  vm_id String,
+  cpu_time_nanos UInt128,
+  memory_byte_seconds UInt128,
+  disk_read_bytes UInt128,
+  disk_write_bytes UInt128,
+  disk_read_ops UInt128,
+  disk_write_ops UInt128,
+  network_rx_bytes UInt128,
+  network_tx_bytes UInt128,
+  observed_nanos UInt64,
+  windows UInt64,
+  conflicts UInt64,
+  first_start DateTime64(9, 'UTC'),
+  last_end DateTime64(9, 'UTC'),
+  gaps Array(Tuple(start DateTime64(9, 'UTC'), end DateTime64(9, 'UTC'))),
+  version UInt64,
+  is_deleted UInt8
+)
+ENGINE = ReplacingMergeTree(version, is_deleted)
+PARTITION BY toYYYYMM(hour)
+ORDER BY (customer_id, hour, region, vm_id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+
+-- The hours that new windows touched: what the rollup has to compute anew.
+CREATE TABLE IF NOT EXISTS touched_hours (
+  drain_id UUID,
+  customer_id String,
+  hour DateTime('UTC'),
+  touched_at DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = MergeTree
+ORDER BY (customer_id, hour)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;

@@ -1,0 +1,40 @@
+import { type Migration, Migrator } from 'kysely/migration';
+import { messageOf } from '../../lib/failure.ts';
+import { connectPostgres } from './client.ts';
+import { up as control } from './migrations/0001-control.ts';
+import { up as billing } from './migrations/0002-billing.ts';
+
+/** The migrations by name. They are applied in the order of their names, forward only, and none is ever changed. */
+export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-control': { up: control },
+  '0002-billing': { up: billing },
+};
+
+/** A migration may rewrite a large table. */
+const STATEMENT_TIMEOUT_MS = 600_000;
+
+/**
+ * Applies what is missing, all of it or nothing. Several processes may do so at once: the migrator holds an advisory lock.
+ * @returns the names of the migrations that were applied
+ * @throws Error where the database was made by a newer meterd, and where a migration fails
+ */
+export async function migratePostgres(url: string, migrations = POSTGRES_MIGRATIONS): Promise<string[]> {
+  const postgres = connectPostgres(url, { connectionsMax: 2, statementTimeoutMs: STATEMENT_TIMEOUT_MS });
+  try {
+    const migrator = new Migrator({ db: postgres.db, provider: { getMigrations: async () => ({ ...migrations }) } });
+    const { error, results = [] } = await migrator.migrateToLatest();
+    if (error !== undefined) throw failure(error, results.find((result) => result.status === 'Error')?.migrationName);
+    return results.map((result) => result.migrationName);
+  } finally {
+    await postgres.close();
+  }
+}
+
+function failure(cause: unknown, migration: string | undefined): Error {
+  const message = messageOf(cause);
+  if (migration !== undefined) return new Error(`Postgres migration ${migration}: ${message}`, { cause });
+  if (message.includes('previously executed migration')) {
+    return new Error(`the Postgres database was made by another, newer meterd: ${message}`, { cause });
+  }
+  return new Error(`Postgres migrations: ${message}`, { cause });
+}

@@ -1,0 +1,50 @@
+import type { ColumnType, Selectable } from 'kysely';
+
+/** The tables of migration `0001-control`: keys, job runs, audit. */
+export interface ControlTables {
+  api_keys: ApiKeysTable;
+  job_runs: JobRunsTable;
+  audit_records: AuditRecordsTable;
+}
+
+interface ApiKeysTable {
+  id: string;
+  name: string;
+  role: 'collector' | 'customer' | 'operator' | 'admin';
+  /** SHA-256 of the secret. */
+  secret_hash: Buffer;
+  /** Empty: all of them. */
+  regions: string[];
+  /** Empty: all of them. */
+  customer_ids: string[];
+  backfill: boolean;
+  created_at: Date;
+  revoked_at: Date | null;
+}
+
+interface JobRunsTable {
+  /** A UUID. */
+  id: string;
+  job: string;
+  period: string;
+  started_at: Date;
+  ended_at: Date | null;
+  outcome: 'running' | 'succeeded' | 'failed';
+  detail: string;
+}
+
+export interface AuditRecordsTable {
+  /** From 1, without gaps. */
+  sequence: ColumnType<string, string | bigint, never>;
+  at: ColumnType<Date, Date, never>;
+  actor: ColumnType<string, string, never>;
+  action: ColumnType<string, string, never>;
+  subject: ColumnType<string, string, never>;
+  /** JSON, as the text that was hashed. */
+  detail: ColumnType<string, string, never>;
+  previous_hash: ColumnType<Buffer, Buffer, never>;
+  hash: ColumnType<Buffer, Buffer, never>;
+}
+
+/** An API key as it is read. */
+export type ApiKeyRow = Selectable<ApiKeysTable>;
