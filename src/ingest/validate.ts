@@ -1,0 +1,156 @@
+import type { BillingMetrics } from '../../gen/billing/v1/metrics_pb.ts';
+import { CallerFault } from '../lib/failure.ts';
+import type { Sender, Window } from './window.ts';
+
+const SECOND_NANOS = 1_000_000_000n;
+const DAY_NANOS = 86_400n * SECOND_NANOS;
+/** 2000-01-01T00:00:00Z. Whatever claims to be older is a clock that was never set. */
+const EARLIEST_NANOS = 946_684_800n * SECOND_NANOS;
+/** 2200-01-01T00:00:00Z: Unix nanoseconds in 64 bits end in 2262. */
+const LATEST_NANOS = 7_258_118_400n * SECOND_NANOS;
+/** A window reaches into two hours at most, which the rollup and its queries rely on. */
+export const WINDOW_NANOS_MAX = 3600n * SECOND_NANOS;
+const ID_BYTES_MAX = 128;
+const REGION_BYTES_MAX = 64;
+/** What the old hosts sent for "no customer": nobody's bill. */
+export const NO_CUSTOMER_ID = 'default-customer';
+
+/** How far from now a window may lie. */
+export interface TimeBounds {
+  readonly nowNanos: bigint;
+  /** Without the right to backfill. */
+  readonly lateDaysMax: number;
+  readonly aheadNanosMax: bigint;
+}
+
+/**
+ * Narrows a reported window to one that can be stored.
+ * @throws CallerFault naming the field, its value and the bound
+ */
+export function parseWindow(metrics: BillingMetrics, sender: Sender, bounds: TimeBounds): Window {
+  const vmId = parseId('vm_id', metrics.vmId, ID_BYTES_MAX);
+  const customerId = parseId('customer_id', metrics.customerId, ID_BYTES_MAX);
+  if (customerId === NO_CUSTOMER_ID) {
+    throw new CallerFault('invalid_argument', 'customer_id', `customer_id: "${NO_CUSTOMER_ID}" stands for no customer`);
+  }
+  const region = parseId('region', metrics.region, REGION_BYTES_MAX);
+  const startNanos = parseTime('window_start', metrics.windowStart);
+  const endNanos = parseTime('window_end', metrics.windowEnd);
+  checkLength(startNanos, endNanos);
+  checkAllowed(customerId, region, sender);
+  checkTimeliness(endNanos, sender, bounds);
+  return {
+    customerId,
+    vmId,
+    startNanos,
+    endNanos,
+    region,
+    cpuTimeNanos: metrics.cpuTimeNanos,
+    cpuUtilizationPct: parseGauge('cpu_utilization_pct', metrics.cpuUtilizationPct),
+    cpuCoresUsed: parseGauge('cpu_cores_used', metrics.cpuCoresUsed),
+    memoryBytesUsed: metrics.memoryBytesUsed,
+    memoryBytesPeak: metrics.memoryBytesPeak,
+    memoryByteSeconds: metrics.memoryBytesSeconds,
+    diskReadBytes: metrics.diskReadBytes,
+    diskWriteBytes: metrics.diskWriteBytes,
+    diskReadOps: metrics.diskReadOps,
+    diskWriteOps: metrics.diskWriteOps,
+    networkRxBytes: metrics.networkRxBytes,
+    networkTxBytes: metrics.networkTxBytes,
+    sampledAtNanos: metrics.timestamp === undefined ? endNanos : parseTime('timestamp', metrics.timestamp),
+    bootId: metrics.bootId === '' ? '' : parseId('boot_id', metrics.bootId, ID_BYTES_MAX),
+  };
+}
+
+/** Whether a window is so old that only the right to backfill lets it in. */
+export function isLate(endNanos: bigint, bounds: TimeBounds): boolean {
+  return endNanos < bounds.nowNanos - BigInt(bounds.lateDaysMax) * DAY_NANOS;
+}
+
+/**
+ * An id is 1 to `bytesMax` bytes of UTF-8 without control characters, so that ids can be joined with a NUL between them.
+ * @throws CallerFault
+ */
+export function parseId(field: string, value: string, bytesMax: number): string {
+  if (value === '') throw new CallerFault('invalid_argument', field, `${field} is empty`);
+  const bytes = Buffer.byteLength(value);
+  if (bytes > bytesMax) {
+    throw new CallerFault('invalid_argument', field, `${field} is ${bytes} bytes long, more than ${bytesMax}`);
+  }
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code < 0x20 || code === 0x7f) {
+      const shown = JSON.stringify(value);
+      throw new CallerFault('invalid_argument', field, `${field}: ${shown} has a control character at ${i}`);
+    }
+  }
+  return value;
+}
+
+function parseTime(field: string, value: { seconds: bigint; nanos: number } | undefined): bigint {
+  if (value === undefined) throw new CallerFault('invalid_argument', field, `${field} is missing`);
+  if (value.nanos < 0 || value.nanos > 999_999_999) {
+    const message = `${field}.nanos: ${value.nanos} is not within 0 and 999999999`;
+    throw new CallerFault('invalid_argument', field, message);
+  }
+  const nanos = value.seconds * SECOND_NANOS + BigInt(value.nanos);
+  if (nanos < EARLIEST_NANOS) {
+    throw new CallerFault('invalid_argument', field, `${field}: ${showTime(nanos)} is before 2000-01-01T00:00:00Z`);
+  }
+  if (nanos > LATEST_NANOS) {
+    throw new CallerFault('invalid_argument', field, `${field}: ${showTime(nanos)} is after 2200-01-01T00:00:00Z`);
+  }
+  return nanos;
+}
+
+function checkLength(startNanos: bigint, endNanos: bigint): void {
+  if (endNanos <= startNanos) {
+    const message = `window_end: ${showTime(endNanos)} is not after window_start ${showTime(startNanos)}`;
+    throw new CallerFault('invalid_argument', 'window_end', message);
+  }
+  if (endNanos - startNanos > WINDOW_NANOS_MAX) {
+    const seconds = (endNanos - startNanos) / SECOND_NANOS;
+    const message = `window_end: the window lasts ${seconds} s, more than ${WINDOW_NANOS_MAX / SECOND_NANOS} s`;
+    throw new CallerFault('invalid_argument', 'window_end', message);
+  }
+}
+
+function checkAllowed(customerId: string, region: string, sender: Sender): void {
+  if (sender.regions !== undefined && !sender.regions.has(region)) {
+    const message = `region: "${region}" is not one that key ${sender.credentialId} reports for (${list(sender.regions)})`;
+    throw new CallerFault('permission_denied', 'region', message);
+  }
+  if (sender.customerIds !== undefined && !sender.customerIds.has(customerId)) {
+    const message = `customer_id: "${customerId}" is not one that key ${sender.credentialId} reports for`;
+    throw new CallerFault('permission_denied', 'customer_id', message);
+  }
+}
+
+function checkTimeliness(endNanos: bigint, sender: Sender, bounds: TimeBounds): void {
+  if (endNanos > bounds.nowNanos + bounds.aheadNanosMax) {
+    const message = `window_end: ${showTime(endNanos)} is more than ${bounds.aheadNanosMax / SECOND_NANOS} s ahead of the server's clock, ${showTime(bounds.nowNanos)}`;
+    throw new CallerFault('out_of_range', 'window_end', message);
+  }
+  if (!sender.backfill && isLate(endNanos, bounds)) {
+    const message = `window_end: ${showTime(endNanos)} is more than ${bounds.lateDaysMax} days ago, and key ${sender.credentialId} has no right to backfill`;
+    throw new CallerFault('out_of_range', 'window_end', message);
+  }
+}
+
+function parseGauge(field: string, value: number): number {
+  if (!Number.isFinite(value) || value < 0) {
+    throw new CallerFault('invalid_argument', field, `${field}: ${value} is not a finite number of at least 0`);
+  }
+  // Minus zero has other bits than zero, and equal windows must hash alike.
+  return value === 0 ? 0 : value;
+}
+
+function showTime(nanos: bigint): string {
+  const milliseconds = Number(nanos / 1_000_000n);
+  const date = new Date(milliseconds);
+  return Number.isNaN(date.getTime()) ? `${nanos} ns since 1970` : date.toISOString();
+}
+
+function list(values: ReadonlySet<string>): string {
+  return [...values].slice(0, 10).join(', ');
+}
