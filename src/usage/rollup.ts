@@ -1,0 +1,151 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import type { Clock } from '../lib/clock.ts';
+import { type Cells, cellParameters, HOUR_COLUMNS, hourRows, WINDOWS_OF_CELLS } from './hour-rows.ts';
+import { SETTINGS, select } from './select.ts';
+import { drainsOf, removeTouches, type TouchedHour, touchedHours } from './touched-hours.ts';
+
+export interface RollUpOptions {
+  readonly clickhouse: ClickHouseClient;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** (customer, hour) pairs worked off together. */
+  readonly pairsMax?: number;
+  /** Windows in one statement, unless one hour of the pairs alone has more: bounds ClickHouse's memory. */
+  readonly windowsMax?: number;
+}
+
+export interface RollUpResult {
+  /** (customer, hour) pairs that were computed. */
+  readonly hours: number;
+  /** Rows of `usage_hours` that were written for them. */
+  readonly rows: number;
+}
+
+const PAIRS_MAX = 1_000;
+const WINDOWS_MAX = 8_000_000;
+/** A pair touched by more drains than this stays touched by the rest, and is computed again in the next run. */
+const DRAINS_MAX = 100_000;
+const STATEMENT_SECONDS_MAX = 60;
+
+/**
+ * Computes every touched (customer, hour) anew from raw windows and replaces its rows. Touches are removed last, and
+ * only those that were read first: after a crash anywhere the same hours are computed again, and a touch that comes
+ * meanwhile stays. Must not run twice at once (the job's lock sees to it).
+ * @throws what ClickHouse reports; the signal's reason
+ */
+export async function rollUp(options: RollUpOptions): Promise<RollUpResult> {
+  const { clickhouse, signal, pairsMax = PAIRS_MAX } = options;
+  let hours = 0;
+  let rows = 0;
+  let after: TouchedHour | undefined;
+  for (;;) {
+    const touched = await touchedHours(clickhouse, after, pairsMax, signal);
+    const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
+    for (const cells of rectangles(touched)) rows += await computeCells(options, cells);
+    if (touched.length > 0) await removeTouches(clickhouse, touched, drainIds, signal);
+    hours += touched.length;
+    after = touched.at(-1);
+    if (touched.length < pairsMax) return { hours, rows };
+  }
+}
+
+/** The pairs as rectangles of customers and hours, each pair in one: hours with the same customers go together. */
+export function rectangles(touched: readonly TouchedHour[]): Cells[] {
+  const customersByHour = new Map<number, string[]>();
+  for (const { customerId, hour } of touched) {
+    const customerIds = customersByHour.get(hour);
+    if (customerIds) customerIds.push(customerId);
+    else customersByHour.set(hour, [customerId]);
+  }
+  const found = new Map<string, { customerIds: string[]; hours: number[] }>();
+  for (const [hour, customerIds] of customersByHour) {
+    const key = JSON.stringify(customerIds.toSorted());
+    const same = found.get(key);
+    if (same) same.hours.push(hour);
+    else found.set(key, { customerIds, hours: [hour] });
+  }
+  return [...found.values()];
+}
+
+async function computeCells(options: RollUpOptions, cells: Cells): Promise<number> {
+  let rows = 0;
+  for (const hours of await boundedHours(options, cells)) {
+    rows += await replaceHours(options, { customerIds: cells.customerIds, hours });
+  }
+  return rows;
+}
+
+/** The cells' hours in runs of at most `windowsMax` windows. */
+async function boundedHours(options: RollUpOptions, cells: Cells): Promise<number[][]> {
+  const windowsMax = options.windowsMax ?? WINDOWS_MAX;
+  const counts = await select<{ hour: number; windows: string }>(
+    options.clickhouse,
+    `SELECT toUnixTimestamp(toStartOfHour(window_start)) AS hour, count() AS windows FROM windows
+     WHERE ${WINDOWS_OF_CELLS} GROUP BY hour`,
+    cellParameters(cells),
+    options.signal,
+  );
+  const windowsByHour = new Map(counts.map((row) => [row.hour, Number(row.windows)]));
+  const runs: number[][] = [];
+  let windows = Number.POSITIVE_INFINITY;
+  for (const hour of cells.hours.toSorted((a, b) => a - b)) {
+    const more = windowsByHour.get(hour) ?? 0;
+    if (windows + more > windowsMax) {
+      runs.push([]);
+      windows = 0;
+    }
+    runs.at(-1)?.push(hour);
+    windows += more;
+  }
+  return runs;
+}
+
+/** One statement, so that all rows of a (customer, hour), the vanished ones' removals too, are seen at once. */
+async function replaceHours(options: RollUpOptions, cells: Cells): Promise<number> {
+  const version = await nextVersion(options, cells);
+  const result = await options.clickhouse.command({
+    query: replaceSql(),
+    query_params: { ...cellParameters(cells), version: String(version) },
+    abort_signal: options.signal,
+    clickhouse_settings: {
+      ...SETTINGS,
+      max_execution_time: STATEMENT_SECONDS_MAX,
+      // One block and so one part per month: a reader sees all rows of an hour or none.
+      max_insert_threads: '1',
+      min_insert_block_size_rows: '1000000000',
+      min_insert_block_size_bytes: '1000000000000',
+      optimize_on_insert: 0,
+    },
+  });
+  return Number(result.summary?.written_rows ?? 0);
+}
+
+/** Greater than every version that these hours have, also when the clock went back. */
+async function nextVersion({ clickhouse, clock, signal }: RollUpOptions, cells: Cells): Promise<bigint> {
+  const [row] = await select<{ version: string }>(
+    clickhouse,
+    `SELECT max(version) AS version FROM usage_hours WHERE ${HOURS_OF_CELLS}`,
+    cellParameters(cells),
+    signal,
+  );
+  const last = BigInt(row?.version ?? 0);
+  const now = clock.nowNanos();
+  return now > last ? now : last + 1n;
+}
+
+const HOURS_OF_CELLS = `customer_id IN {customers:Array(String)} AND hour IN {hours:Array(DateTime('UTC'))}`;
+const ROW_KEY = ['customer_id', 'hour', 'region', 'vm_id'];
+
+/** The rows computed now; and where a stored row has none, for instance of a region that lost its VM, its removal. */
+function replaceSql(): string {
+  const values = HOUR_COLUMNS.filter((column) => !ROW_KEY.includes(column));
+  const merged = values.map((column) => `anyIf(computed.${column}, is_deleted = 0) AS ${column}`);
+  return `INSERT INTO usage_hours (${HOUR_COLUMNS.join(', ')}, version, is_deleted)
+    SELECT ${ROW_KEY.join(', ')}, ${merged.join(', ')}, {version:UInt64}, min(computed.is_deleted)
+    FROM (
+      SELECT *, 0 AS is_deleted FROM (${hourRows()})
+      UNION ALL
+      SELECT ${HOUR_COLUMNS.join(', ')}, 1 AS is_deleted FROM usage_hours FINAL WHERE ${HOURS_OF_CELLS}
+    ) AS computed
+    GROUP BY ${ROW_KEY.join(', ')}`;
+}

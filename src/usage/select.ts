@@ -1,0 +1,39 @@
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+
+export const HOUR_SECONDS = 3600;
+export const HOUR_NANOS = 3_600_000_000_000n;
+const QUERY_SECONDS_MAX = 30;
+
+export type QueryParameters = Record<string, string | number | readonly (string | number)[]>;
+
+/** How every statement of this folder runs. */
+export const SETTINGS: ClickHouseSettings = {
+  max_execution_time: QUERY_SECONDS_MAX,
+  // 64-bit and wider integers come as text; as JSON numbers they would be rounded.
+  output_format_json_quote_64bit_integers: 1,
+  // One statement reads a table more than once (see hour-rows.ts) and must see the same rows each time.
+  enable_shared_storage_snapshot_in_query: 1,
+  // All versions of an hour's row lie in the same month, so months need not be merged with each other.
+  do_not_merge_across_partitions_select_final: 1,
+};
+
+/**
+ * Runs one reading statement, at most 30 seconds long. Values travel as parameters, never inside the text.
+ * @throws what ClickHouse or the network reports; the signal's reason
+ */
+export async function select<Row>(
+  clickhouse: ClickHouseClient,
+  sql: string,
+  parameters: QueryParameters,
+  signal: AbortSignal,
+): Promise<Row[]> {
+  signal.throwIfAborted();
+  const result = await clickhouse.query({
+    query: sql,
+    query_params: parameters,
+    format: 'JSONEachRow',
+    abort_signal: signal,
+    clickhouse_settings: SETTINGS,
+  });
+  return result.json<Row>();
+}

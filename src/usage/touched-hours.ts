@@ -1,0 +1,89 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { SETTINGS, select } from './select.ts';
+
+/** An hour of a customer that windows were stored for since it was last rolled up. `hour` is in Unix seconds. */
+export interface TouchedHour {
+  readonly customerId: string;
+  readonly hour: number;
+}
+
+/** Drain ids in one DELETE; they travel in the request's address, of which ClickHouse takes 1 MiB. */
+const DELETE_DRAINS_MAX = 5_000;
+
+/** The first touched hours behind `after`, by customer and hour. */
+export async function touchedHours(
+  clickhouse: ClickHouseClient,
+  after: TouchedHour | undefined,
+  limit: number,
+  signal: AbortSignal,
+): Promise<TouchedHour[]> {
+  const from = after
+    ? `WHERE customer_id >= {customer:String} AND (customer_id, hour) > ({customer:String}, toDateTime({hour:Int64}, 'UTC'))`
+    : '';
+  const rows = await select<{ customer_id: string; hour: number }>(
+    clickhouse,
+    `SELECT customer_id, toUnixTimestamp(touched_hours.hour) AS hour FROM touched_hours ${from}
+     GROUP BY customer_id, touched_hours.hour ORDER BY customer_id, touched_hours.hour LIMIT {limit:UInt32}`,
+    { limit, ...(after && { customer: after.customerId, hour: after.hour }) },
+    signal,
+  );
+  return rows.map((row) => ({ customerId: row.customer_id, hour: row.hour }));
+}
+
+/** One customer's touched hours in `[fromHour, untilHour)`, in Unix seconds. */
+export async function touchedHoursOf(
+  clickhouse: ClickHouseClient,
+  customerId: string,
+  range: { readonly from: number; readonly until: number },
+  signal: AbortSignal,
+): Promise<number[]> {
+  const rows = await select<{ hour: number }>(
+    clickhouse,
+    `SELECT DISTINCT toUnixTimestamp(touched_hours.hour) AS hour FROM touched_hours
+     WHERE customer_id = {customer:String} AND touched_hours.hour >= toDateTime({from:Int64}, 'UTC') AND touched_hours.hour < toDateTime({until:Int64}, 'UTC')
+     ORDER BY hour`,
+    { customer: customerId, ...range },
+    signal,
+  );
+  return rows.map((row) => row.hour);
+}
+
+/** The drains that touched any of these customers' hours, at most `limit` of them. */
+export async function drainsOf(
+  clickhouse: ClickHouseClient,
+  touched: readonly TouchedHour[],
+  limit: number,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const rows = await select<{ drain_id: string }>(
+    clickhouse,
+    `SELECT DISTINCT drain_id FROM touched_hours WHERE ${AMONG} LIMIT {limit:UInt32}`,
+    { ...amongParameters(touched), limit },
+    signal,
+  );
+  return rows.map((row) => row.drain_id);
+}
+
+/** Removes the touches of these hours by these drains. One that another drain added meanwhile stays. */
+export async function removeTouches(
+  clickhouse: ClickHouseClient,
+  touched: readonly TouchedHour[],
+  drainIds: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (let from = 0; from < drainIds.length; from += DELETE_DRAINS_MAX) {
+    await clickhouse.command({
+      query: `DELETE FROM touched_hours WHERE ${AMONG} AND drain_id IN {drains:Array(UUID)}`,
+      query_params: { ...amongParameters(touched), drains: drainIds.slice(from, from + DELETE_DRAINS_MAX) },
+      abort_signal: signal,
+      clickhouse_settings: SETTINGS,
+    });
+  }
+}
+
+const AMONG = `customer_id IN {customers:Array(String)}
+  AND (customer_id, hour) IN arrayZip({customers:Array(String)}, {hours:Array(DateTime('UTC'))})`;
+
+function amongParameters(touched: readonly TouchedHour[]) {
+  return { customers: touched.map((each) => each.customerId), hours: touched.map((each) => each.hour) };
+}

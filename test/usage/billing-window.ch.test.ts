@@ -1,0 +1,134 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { billingWindow } from '../../src/usage/billing-window.ts';
+import { rollUp } from '../../src/usage/rollup.ts';
+import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
+import { clickHouseForTest } from '../database.ts';
+import { BASE, HOUR, MINUTE, report, store, valueHash } from './stored.ts';
+
+const { client } = await clickHouseForTest();
+const { signal } = new AbortController();
+const billing = new UsageForBilling(client);
+
+describe('billingWindow', () => {
+  it('shows the first report, where it came from, and its exact share of each hour', async () => {
+    const customerId = randomUUID();
+    const startNanos = BASE + HOUR - 7n;
+    const stored = report(customerId, 0, {
+      startNanos,
+      endNanos: startNanos + MINUTE,
+      cpuTimeNanos: 2n ** 64n - 1n,
+      receipt: 5n,
+    });
+    await store(client, [stored]);
+    const request = { customerId, vmId: 'vm-1', startNanos, endNanos: undefined };
+    const found = await billingWindow(client, request, signal);
+    const { receipt, ...window } = stored;
+    expect(found.report).toEqual({
+      ...window,
+      sampledAtNanos: stored.endNanos,
+      cpuUtilizationPct: 12.5,
+      cpuCoresUsed: 0.5,
+      memoryBytesUsed: 7n,
+      memoryBytesPeak: 8n,
+      bootId: 'boot-1',
+      receivedAtNanos: BASE + receipt,
+      credentialId: 'key-1',
+      instanceId: 'metald-1',
+      sequence: 3n,
+      valueHash: valueHash(stored),
+    });
+    expect(found.conflicting).toEqual([]);
+    expect(found.hours.map((hour) => [hour.startNanos, hour.share.observedNanos, hour.rolledUp])).toEqual([
+      [BASE, 7n, false],
+      [BASE + HOUR, MINUTE - 7n, false],
+    ]);
+    await rollUp({ clickhouse: client, clock: systemClock, signal });
+    const after = await billingWindow(client, { ...request, endNanos: stored.endNanos }, signal);
+    expect(after.hours.map((hour) => hour.rolledUp)).toEqual([true, true]);
+    // The share said here is what the hour's row got.
+    for (const { startNanos: hour, share } of after.hours) {
+      const [rolledUp] = await billing.sumByRegion(customerId, hour, hour + HOUR, signal);
+      expect(rolledUp).toEqual({ region: 'eu', ...share });
+    }
+  });
+
+  it('lists conflicting reports by receipt, each value once', async () => {
+    const customerId = randomUUID();
+    const first = report(customerId, 0, { receipt: 1n });
+    const second = { ...first, receipt: 2n, cpuTimeNanos: 50n };
+    const third = { ...first, receipt: 3n, region: 'us' };
+    await store(client, [third, second, { ...first, receipt: 9n }]);
+    await store(client, [first]);
+    for (const work of [async () => undefined, () => client.command({ query: 'OPTIMIZE TABLE windows FINAL' })]) {
+      await work();
+      const request = { customerId, vmId: 'vm-1', startNanos: BASE, endNanos: undefined };
+      const found = await billingWindow(client, request, signal);
+      expect(found.report).toMatchObject({ cpuTimeNanos: 1n, receivedAtNanos: BASE + 1n });
+      expect(found.conflicting.map((each) => [each.cpuTimeNanos, each.region])).toEqual([
+        [50n, 'eu'],
+        [1n, 'us'],
+      ]);
+    }
+  });
+
+  it('wants an end where several windows start, and says which there are', async () => {
+    const customerId = randomUUID();
+    const longer = report(customerId, 0, { endNanos: BASE + 2n * MINUTE });
+    await store(client, [report(customerId, 0), longer]);
+    const request = { customerId, vmId: 'vm-1', startNanos: BASE, endNanos: undefined };
+    const asked = billingWindow(client, request, signal);
+    await expect(asked).rejects.toMatchObject({ kind: 'invalid_argument', field: 'window_end' });
+    await expect(asked).rejects.toThrow(`${BASE + MINUTE}, ${BASE + 2n * MINUTE} ns`);
+    const found = await billingWindow(client, { ...request, endNanos: longer.endNanos }, signal);
+    expect(found.report.endNanos).toBe(longer.endNanos);
+  });
+
+  it('says what is not there, and what cannot be', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0)]);
+    const request = { customerId, vmId: 'vm-1', startNanos: BASE, endNanos: undefined };
+    const ask = (changes: object) => billingWindow(client, { ...request, ...changes }, signal);
+    await expect(ask({ startNanos: BASE + 1n })).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(ask({ endNanos: BASE + 2n })).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(ask({ customerId: randomUUID() })).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(ask({ vmId: '' })).rejects.toMatchObject({ kind: 'invalid_argument', field: 'vm_id' });
+    await expect(ask({ startNanos: 2n ** 63n })).rejects.toMatchObject({ field: 'window_start' });
+    await expect(ask({ endNanos: -1n })).rejects.toMatchObject({ field: 'window_end' });
+  });
+});
+
+describe('usage for billing', () => {
+  it('lists customers page by page, rolled up or not', async () => {
+    const prefix = `~${randomUUID()}`;
+    await store(
+      client,
+      ['a', 'b'].map((name) => report(`${prefix}${name}`, 0)),
+    );
+    await rollUp({ clickhouse: client, clock: systemClock, signal });
+    await store(
+      client,
+      ['b', 'c'].map((name) => report(`${prefix}${name}`, 61)),
+    );
+    const found = await billing.meteredCustomers(prefix, 2, signal);
+    expect(found).toEqual([`${prefix}a`, `${prefix}b`]);
+    expect(await billing.meteredCustomers(found.at(-1) ?? '', 2, signal)).toEqual([`${prefix}c`]);
+  });
+
+  it('counts pending hours of one customer or all, in the range only', async () => {
+    const customerId = randomUUID();
+    const day = 1_000n * 24n * HOUR;
+    const at = (minute: number) => ({
+      startNanos: BASE + day + BigInt(minute) * MINUTE,
+      endNanos: BASE + day + BigInt(minute + 1) * MINUTE,
+    });
+    await store(client, [report(customerId, 0, at(0)), report(customerId, 0, at(60)), report(randomUUID(), 0, at(0))]);
+    await store(client, [report(customerId, 0, at(1))]);
+    const pending = (of: string | undefined, hours: bigint) =>
+      billing.pendingHours(of, BASE + day, BASE + day + hours * HOUR, signal);
+    expect(await pending(customerId, 1n)).toBe(1);
+    expect(await pending(customerId, 2n)).toBe(2);
+    expect(await pending(undefined, 2n)).toBe(3);
+  });
+});

@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto';
+import { array, assert, asyncProperty, nat } from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Cells, cellParameters, hourRows } from '../../src/usage/hour-rows.ts';
+import { select } from '../../src/usage/select.ts';
+import { quantitiesOf, QUANTITY_COLUMNS } from '../../src/usage/window.ts';
+import { clickHouseForTest } from '../database.ts';
+import { anyReports } from './arbitrary.ts';
+import { type ModelHour, modelHours, rowKey } from './model.ts';
+import { BASE, HOUR, MINUTE, type Report, report, storeWindows } from './stored.ts';
+
+const { client } = await clickHouseForTest();
+const { signal } = new AbortController();
+const FIVE_HOURS = [0, 1, 2, 3, 4, 5].map((hour) => Number(BASE / 1_000_000_000n) + hour * 3600);
+
+type Row = Record<string, string> & { readonly gaps: (readonly [string, string])[] };
+
+/** The rows as the model has them. */
+async function computed(cells: Cells): Promise<ModelHour[]> {
+  const rows = await select<Row>(
+    client,
+    `SELECT * EXCEPT (hour, first_start, last_end, gaps), toInt64(toUnixTimestamp(hour)) * 1000000000 AS hour_nanos,
+       reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last,
+       arrayMap(gap -> (reinterpretAsInt64(gap.1), reinterpretAsInt64(gap.2)), gaps) AS gaps FROM (${hourRows()})`,
+    cellParameters(cells),
+    signal,
+  );
+  const number = (row: Row, column: string) => BigInt(row[column] ?? 'missing');
+  const found = rows.map((row) => ({
+    customerId: row['customer_id'] ?? '',
+    hour: number(row, 'hour_nanos'),
+    region: row['region'] ?? '',
+    vmId: row['vm_id'] ?? '',
+    ...quantitiesOf((field) => number(row, QUANTITY_COLUMNS[field])),
+    observed: number(row, 'observed_nanos'),
+    unobserved: number(row, 'unobserved_nanos'),
+    windows: number(row, 'windows'),
+    windowsCarried: number(row, 'windows_carried'),
+    conflicts: number(row, 'conflicts'),
+    conflictsCarried: number(row, 'conflicts_carried'),
+    first: number(row, 'first'),
+    last: number(row, 'last'),
+    gaps: row.gaps.map(([start, end]) => [BigInt(start), BigInt(end)] as const),
+  }));
+  return found.toSorted((a, b) => (rowKey(a) < rowKey(b) ? -1 : 1));
+}
+
+async function ofCustomer(customerId: string): Promise<ModelHour[]> {
+  return computed({ customerIds: [customerId], hours: FIVE_HOURS });
+}
+
+describe('hour rows', () => {
+  it('are what the model computes, before and after merges, in any order', async () => {
+    await assert(
+      asyncProperty(array(anyReports, { minLength: 1, maxLength: 8 }), nat(), async (cases, turn) => {
+        const run = randomUUID();
+        const reports: Report[] = cases.flatMap((each, index) =>
+          each.map((one) => ({ ...one, customerId: `${run}-${index}` })),
+        );
+        const cells = { customerIds: cases.map((_, index) => `${run}-${index}`), hours: FIVE_HOURS };
+        const expected = modelHours(reports).filter((row) => row.hour < BASE + 6n * HOUR);
+        // Copies in other parts and another order change nothing.
+        const cutAt = turn % reports.length;
+        await storeWindows(client, [...reports.slice(cutAt), ...reports.slice(0, cutAt)]);
+        expect(await computed(cells)).toEqual(expected);
+        await storeWindows(client, reports.slice(0, cutAt + 1));
+        expect(await computed(cells)).toEqual(expected);
+        await client.command({ query: 'OPTIMIZE TABLE windows FINAL' });
+        expect(await computed(cells)).toEqual(expected);
+      }),
+      { numRuns: 12 },
+    );
+  });
+
+  it('split a window across the edge by time, the remainder to the later part', async () => {
+    const customerId = randomUUID();
+    const value = 2n ** 64n - 1n;
+    const startNanos = BASE + HOUR - 7n;
+    await storeWindows(client, [
+      report(customerId, 0, { startNanos, endNanos: startNanos + MINUTE, cpuTimeNanos: value }),
+    ]);
+    const [head, tail] = await ofCustomer(customerId);
+    expect(head?.cpuTimeNanos).toBe((value * 7n) / MINUTE);
+    expect(tail?.cpuTimeNanos).toBe(value - (value * 7n) / MINUTE);
+    expect([head?.observed, tail?.observed]).toEqual([7n, MINUTE - 7n]);
+  });
+
+  it('call more than two minutes a gap, and exactly two minutes none', async () => {
+    const [two, more] = [randomUUID(), randomUUID()];
+    await storeWindows(client, [report(two, 0), report(two, 3), report(more, 0)]);
+    const startNanos = BASE + 3n * MINUTE + 1n;
+    await storeWindows(client, [report(more, 0, { startNanos, endNanos: startNanos + MINUTE })]);
+    expect((await ofCustomer(two))[0]).toMatchObject({ gaps: [], unobserved: 2n * MINUTE });
+    expect((await ofCustomer(more))[0]).toMatchObject({ gaps: [[BASE + MINUTE, startNanos]] });
+  });
+
+  it('see a VM that changes regions as one: no gap, and no time twice', async () => {
+    const customerId = randomUUID();
+    const us = { region: 'us' };
+    await storeWindows(
+      client,
+      [0, 1, 2, 10, 11].map((minute) => report(customerId, minute)),
+    );
+    await storeWindows(
+      client,
+      [3, 4, 5, 6, 7, 8, 9, 11].map((minute, index) =>
+        report(
+          customerId,
+          minute,
+          minute === 11 ? { ...us, endNanos: BASE + 13n * MINUTE } : { ...us, receipt: BigInt(index) },
+        ),
+      ),
+    );
+    const rows = await ofCustomer(customerId);
+    expect(rows.map((row) => [row.region, row.observed, row.gaps])).toEqual([
+      ['eu', 5n * MINUTE, []],
+      ['us', 8n * MINUTE, []],
+    ]);
+  });
+});

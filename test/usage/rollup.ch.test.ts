@@ -1,0 +1,188 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { Clock } from '../../src/lib/clock.ts';
+import { rectangles, rollUp } from '../../src/usage/rollup.ts';
+import { select } from '../../src/usage/select.ts';
+import { drainsOf, removeTouches, touchedHours } from '../../src/usage/touched-hours.ts';
+import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
+import { clickHouseForTest } from '../database.ts';
+import { BASE, HOUR, MINUTE, report, store, storeWindows, touch } from './stored.ts';
+
+const { client } = await clickHouseForTest();
+const { signal } = new AbortController();
+const billing = new UsageForBilling(client);
+const NOON_MS = Date.UTC(2026, 2, 2, 12);
+const clock: Clock = { nowMs: () => NOON_MS, nowNanos: () => BigInt(NOON_MS) * 1_000_000n };
+const BASE_HOUR = Number(BASE / 1_000_000_000n);
+
+function run(bounds: { pairsMax?: number; windowsMax?: number; clock?: Clock } = {}) {
+  return rollUp({ clickhouse: client, clock, signal, ...bounds });
+}
+
+/** Everything that a reader sees of a customer's hours, but for the version. */
+async function stored(customerId: string): Promise<unknown[]> {
+  return select(
+    client,
+    'SELECT * EXCEPT (version) FROM usage_hours FINAL WHERE customer_id = {c:String} ORDER BY hour, region, vm_id',
+    { c: customerId },
+    signal,
+  );
+}
+
+async function windowsByRegion(customerId: string): Promise<string[]> {
+  const rows = await billing.sumByRegion(customerId, BASE, BASE + 24n * HOUR, signal);
+  return rows.map((row) => `${row.region} ${row.windows}`);
+}
+
+function pending(customerId: string): Promise<number> {
+  return billing.pendingHours(customerId, BASE, BASE + 24n * HOUR, signal);
+}
+
+describe('rollUp', () => {
+  it('computes what was touched, and then has nothing left to do', async () => {
+    const customerId = randomUUID();
+    await store(
+      client,
+      [0, 1, 61].map((minute) => report(customerId, minute)),
+    );
+    expect(await pending(customerId)).toBe(2);
+    expect(await run()).toMatchObject({ hours: 2, rows: 2 });
+    expect(await windowsByRegion(customerId)).toEqual(['eu 3']);
+    expect(await pending(customerId)).toBe(0);
+    expect(await run()).toEqual({ hours: 0, rows: 0 });
+  });
+
+  it('changes no digit when it runs again, nor when everything is sent and stored again', async () => {
+    const customerId = randomUUID();
+    const reports = [0, 1, 2, 30, 59].map((minute) =>
+      report(customerId, minute, { endNanos: BASE + BigInt(minute) * MINUTE + MINUTE + 30_000_000_001n }),
+    );
+    await store(client, reports);
+    await run();
+    const before = await stored(customerId);
+    expect(before).toHaveLength(2);
+    await touch(client, reports);
+    await run();
+    expect(await stored(customerId)).toEqual(before);
+    await store(client, reports.toReversed());
+    await run();
+    expect(await stored(customerId)).toEqual(before);
+    await client.command({ query: 'OPTIMIZE TABLE usage_hours FINAL' });
+    expect(await stored(customerId)).toEqual(before);
+  });
+
+  it('counts windows that came late in the next run', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0)]);
+    await run();
+    await store(client, [report(customerId, 1)]);
+    expect(await pending(customerId)).toBe(1);
+    await run();
+    expect(await windowsByRegion(customerId)).toEqual(['eu 2']);
+  });
+
+  it('removes the row of a region that has no window of the VM any more', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0, { region: 'us', receipt: 5n })]);
+    await run();
+    expect(await windowsByRegion(customerId)).toEqual(['us 1']);
+    // An earlier report of the same window, which another collector stored later.
+    await store(client, [report(customerId, 0, { receipt: 1n })]);
+    await run();
+    expect(await windowsByRegion(customerId)).toEqual(['eu 1']);
+    await store(client, [report(customerId, 1, { region: 'us' })]);
+    await run();
+    expect(await windowsByRegion(customerId)).toEqual(['eu 1', 'us 1']);
+  });
+
+  it('replaces older rows also when the clock went back', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0)]);
+    await run();
+    await store(client, [report(customerId, 1)]);
+    await run({ clock: { nowMs: () => 0, nowNanos: () => 0n } });
+    expect(await windowsByRegion(customerId)).toEqual(['eu 2']);
+  });
+
+  it('keeps a touch that comes while it works', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0)]);
+    const touched = await touchedHours(client, undefined, 10, signal);
+    const drains = await drainsOf(client, touched, 10, signal);
+    await store(client, [report(customerId, 1)]);
+    await removeTouches(client, touched, drains, signal);
+    expect(await pending(customerId)).toBe(1);
+    await run();
+    expect(await windowsByRegion(customerId)).toEqual(['eu 2']);
+  });
+
+  it('cut short before the touches are removed, computes the same hours again', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0), report(customerId, 60)]);
+    const dying = new Proxy(client, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return (options: { query?: string }) => {
+          if (options.query?.startsWith('DELETE')) throw new Error('killed');
+          return Reflect.apply(value, target, [options]) as unknown;
+        };
+      },
+    });
+    await expect(rollUp({ clickhouse: dying, clock, signal })).rejects.toThrow('killed');
+    expect(await pending(customerId)).toBe(2);
+    const before = await stored(customerId);
+    expect(await run()).toMatchObject({ hours: 2 });
+    expect(await stored(customerId)).toEqual(before);
+  });
+
+  it('works through slices of any size, for many customers and hours', async () => {
+    const customers = Array.from({ length: 3 }, () => randomUUID());
+    const reports = customers.flatMap((customerId, index) =>
+      Array.from({ length: index + 2 }, (_, hour) => report(customerId, hour * 60)),
+    );
+    await store(client, reports);
+    expect(await run({ pairsMax: 3, windowsMax: 1 })).toMatchObject({ hours: 9, rows: 9 });
+    for (const [index, customerId] of customers.entries()) {
+      expect(await windowsByRegion(customerId)).toEqual([`eu ${index + 2}`]);
+    }
+  });
+
+  it('writes all rows of a customer and hour as one part', async () => {
+    const customerId = randomUUID();
+    await client.command({
+      query: `INSERT INTO windows (customer_id, vm_id, window_start, window_end, region, precedence)
+        SELECT {c:String}, toString(number), toDateTime64({base:Int64}, 9), toDateTime64({base:Int64} + 60, 9), 'eu', 1
+        FROM numbers(200000)`,
+      query_params: { c: customerId, base: BASE_HOUR },
+    });
+    await touch(client, [report(customerId, 0)]);
+    expect(await run()).toEqual({ hours: 1, rows: 200_000 });
+    const parts = await select(
+      client,
+      'SELECT DISTINCT _part FROM usage_hours WHERE customer_id = {c:String}',
+      { c: customerId },
+      signal,
+    );
+    expect(parts).toHaveLength(1);
+  });
+
+  it('ends with the signal', async () => {
+    await storeWindows(client, [report(randomUUID(), 0)]);
+    const ended = AbortSignal.abort(new Error('stop'));
+    await expect(rollUp({ clickhouse: client, clock, signal: ended })).rejects.toThrow('stop');
+  });
+});
+
+describe('rectangles', () => {
+  it('hold each pair once and no other', () => {
+    const pair = (customerId: string, hour: number) => ({ customerId, hour });
+    const touched = [pair('a', 1), pair('a', 2), pair('a', 3), pair('b', 1), pair('b', 2), pair('c', 9)];
+    const cells = rectangles(touched);
+    const covered = cells.flatMap(({ customerIds, hours }) =>
+      customerIds.flatMap((customerId) => hours.map((hour) => `${customerId}${hour}`)),
+    );
+    expect(covered.toSorted()).toEqual(['a1', 'a2', 'a3', 'b1', 'b2', 'c9']);
+    expect(cells).toHaveLength(3);
+  });
+});
