@@ -1,0 +1,92 @@
+import type { Kysely } from 'kysely';
+import type { Database } from '../../storage/postgres/schema.ts';
+import type { Period } from '../period.ts';
+import { planVersions, type PlanVersion, toPlanVersion } from './plan-version.ts';
+
+/** A customer has a plan from an instant on, until its next subscription starts. */
+export interface Subscription {
+  readonly customerId: string;
+  readonly planId: string;
+  /** On a whole hour of UTC. */
+  readonly startsAt: Date;
+}
+
+/** Whole hours that have the same prices: `[start, end)`. */
+export interface PriceSpan {
+  readonly start: Date;
+  readonly end: Date;
+  readonly plan: PlanVersion;
+}
+
+const HOUR_MS = 3_600_000;
+
+/**
+ * Cuts the period into spans of one plan version each, in order. Hours without a subscription, or before the plan's first
+ * version, are in none. A version that is valid from the middle of an hour holds from the next hour on.
+ * @param period starts and ends on whole hours
+ * @param subscriptions of one customer, in any order
+ * @param versions of the plans subscribed to, in any order
+ */
+export function priceSpans(
+  period: Pick<Period, 'start' | 'end'>,
+  subscriptions: readonly Subscription[],
+  versions: readonly PlanVersion[],
+): PriceSpan[] {
+  const cuts = [...subscriptions.map((each) => each.startsAt), ...versions.map((each) => firstHour(each.validFrom))]
+    .map((date) => date.getTime())
+    .filter((ms) => ms > period.start.getTime() && ms < period.end.getTime());
+  const edges = [...new Set([period.start.getTime(), ...cuts, period.end.getTime()])].toSorted((a, b) => a - b);
+  const spans: PriceSpan[] = [];
+  for (const [index, endMs] of edges.slice(1).entries()) {
+    const start = new Date(edges[index] ?? endMs);
+    const plan = planAt(start, subscriptions, versions);
+    const last = spans.at(-1);
+    if (plan === undefined) continue;
+    const joins = last?.plan === plan && last.end.getTime() === start.getTime();
+    const span = { start: joins ? last.start : start, end: new Date(endMs), plan };
+    spans.splice(joins ? -1 : spans.length, joins ? 1 : 0, span);
+  }
+  return spans;
+}
+
+/** The price spans of a registered customer. */
+export async function readPriceSpans(db: Kysely<Database>, customerId: string, period: Period): Promise<PriceSpan[]> {
+  const subscriptions = await db
+    .selectFrom('subscriptions')
+    .select(['customer_id', 'plan_id', 'starts_at'])
+    .where('customer_id', '=', customerId)
+    .where('starts_at', '<', period.end)
+    .execute();
+  if (subscriptions.length === 0) return [];
+  const planIds = [...new Set(subscriptions.map((row) => row.plan_id))];
+  const versions = await planVersions(db)
+    .where('version.plan_id', 'in', planIds)
+    .where('version.valid_from', '<', period.end)
+    .execute();
+  return priceSpans(
+    period,
+    subscriptions.map((row) => ({ customerId, planId: row.plan_id, startsAt: row.starts_at })),
+    versions.map(toPlanVersion),
+  );
+}
+
+/** The start of the first whole hour that begins at this instant or after it. */
+export function firstHour(instant: Date): Date {
+  return new Date(Math.ceil(instant.getTime() / HOUR_MS) * HOUR_MS);
+}
+
+function planAt(
+  instant: Date,
+  subscriptions: readonly Subscription[],
+  versions: readonly PlanVersion[],
+): PlanVersion | undefined {
+  const subscription = latest(subscriptions, (each) => each.startsAt, instant);
+  const ofPlan = versions.filter((each) => each.planId === subscription?.planId);
+  return latest(ofPlan, (each) => each.validFrom, instant);
+}
+
+/** The one with the latest time that is not after `instant`. */
+function latest<T>(all: readonly T[], timeOf: (one: T) => Date, instant: Date): T | undefined {
+  const begun = all.filter((each) => timeOf(each) <= instant);
+  return begun.toSorted((a, b) => timeOf(a).getTime() - timeOf(b).getTime()).at(-1);
+}
