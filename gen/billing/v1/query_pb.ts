@@ -584,6 +584,7 @@ export const BillingQueryService: GenService<{
   },
   /**
    * Usage as it is acknowledged, within a second.
+   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
    *
    * @generated from rpc billing.v1.BillingQueryService.StreamLiveUsage
    */

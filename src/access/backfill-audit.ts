@@ -1,0 +1,75 @@
+import type { Kysely } from 'kysely';
+import type { Clock } from '../lib/clock.ts';
+import { appendAudit } from '../billing/audit.ts';
+import type { Database } from '../storage/postgres/schema.ts';
+
+/** What one key backfilled since the last record of it. */
+interface Backfill {
+  windows: number;
+  fromNanos: bigint;
+  toNanos: bigint;
+}
+
+interface BackfilledWindow {
+  readonly startNanos: bigint;
+  readonly endNanos: bigint;
+}
+
+/**
+ * Audits the use of the right to backfill: one record per key and flush, not one per batch, and never in the way of an
+ * ack. What a crash takes before its flush is in the windows themselves: each names its key and when it was received.
+ */
+export class BackfillAudit {
+  readonly #db: Kysely<Database>;
+  readonly #clock: Clock;
+  #byKey = new Map<string, Backfill>();
+
+  constructor(db: Kysely<Database>, clock: Clock) {
+    this.#db = db;
+    this.#clock = clock;
+  }
+
+  note(keyId: string, windows: readonly BackfilledWindow[]): void {
+    const sum = this.#byKey.get(keyId) ?? { windows: 0, fromNanos: 1n << 63n, toNanos: 0n };
+    sum.windows += windows.length;
+    for (const { startNanos, endNanos } of windows) {
+      if (startNanos < sum.fromNanos) sum.fromNanos = startNanos;
+      if (endNanos > sum.toNanos) sum.toNanos = endNanos;
+    }
+    this.#byKey.set(keyId, sum);
+  }
+
+  /** Writes what was noted. @throws what Postgres throws; what was noted is then kept for the next flush */
+  async flush(): Promise<void> {
+    for (const [keyId, sum] of this.#byKey) {
+      this.#byKey.delete(keyId);
+      try {
+        await this.#db.transaction().execute((transaction) =>
+          appendAudit(transaction, {
+            at: new Date(this.#clock.nowMs()),
+            actor: keyId,
+            action: 'backfill.used',
+            subject: keyId,
+            detail: { windows: sum.windows, from: isoSeconds(sum.fromNanos), to: isoSeconds(sum.toNanos) },
+          }),
+        );
+      } catch (reason) {
+        this.#restore(keyId, sum);
+        throw reason;
+      }
+    }
+  }
+
+  #restore(keyId: string, sum: Backfill): void {
+    const later = this.#byKey.get(keyId);
+    this.#byKey.set(keyId, {
+      windows: sum.windows + (later?.windows ?? 0),
+      fromNanos: later !== undefined && later.fromNanos < sum.fromNanos ? later.fromNanos : sum.fromNanos,
+      toNanos: later !== undefined && later.toNanos > sum.toNanos ? later.toNanos : sum.toNanos,
+    });
+  }
+}
+
+function isoSeconds(nanos: bigint): string {
+  return new Date(Number(nanos / 1_000_000n)).toISOString();
+}

@@ -1,0 +1,27 @@
+import { mkdir, open, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatCredential } from './credential.ts';
+import type { KeyStore } from './key-store.ts';
+
+/** Where the first start leaves the admin key, readable by its owner only. */
+export const ADMIN_KEY_FILE = 'admin.key';
+
+/**
+ * First start: makes an admin key and writes it into the data folder.
+ * @returns the file's path where a key was made
+ */
+export async function ensureFirstKey(store: KeyStore, dataDir: string): Promise<string | undefined> {
+  const path = join(dataDir, ADMIN_KEY_FILE);
+  const key = await store.createFirst(async (credential) => {
+    await mkdir(dataDir, { recursive: true });
+    const file = await open(`${path}.new`, 'w', 0o600);
+    try {
+      await file.writeFile(`${formatCredential(credential)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${path}.new`, path);
+  });
+  return key === undefined ? undefined : path;
+}

@@ -1,0 +1,101 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../lib/clock.ts';
+import { CallerFault, NotNow } from '../lib/failure.ts';
+import { parseCredential, secretMatches } from './credential.ts';
+import type { Key } from './key.ts';
+import type { StoredKey } from './key-store.ts';
+
+/** Where keys are read from. */
+export interface KeySource {
+  active(): Promise<StoredKey[]>;
+  find(keyId: string): Promise<StoredKey | undefined>;
+}
+
+/** A revoked key ends within 60 s on every process: this, and the time that one read may take. */
+export const REFRESH_MS = 15_000;
+/** How long the last known set stands in where Postgres is away. */
+export const KNOWN_MS_MAX = 3_600_000;
+/** A key that was not there a moment ago is not asked for again: a flood of made-up keys must not reach Postgres. */
+const MISSES_MAX = 10_000;
+const MISS_MS = 5_000;
+const LOOKUPS_MAX = 16;
+
+/**
+ * Checks credentials against the last known set of keys, so that the ack depends on no database. The set is read anew
+ * every 15 seconds; with Postgres away it stands for an hour, then every call is told to come back later.
+ */
+export class KnownKeys {
+  readonly #source: KeySource;
+  readonly #clock: Clock;
+  readonly #misses = new LRUCache<string, true>({ max: MISSES_MAX, ttl: MISS_MS });
+  #keys = new Map<string, StoredKey>();
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #lookups = 0;
+
+  constructor(source: KeySource, clock: Clock) {
+    this.#source = source;
+    this.#clock = clock;
+  }
+
+  /** Reads the set anew. @throws what the source throws; the old set then stays */
+  async refresh(): Promise<void> {
+    const atMs = this.#clock.nowMs();
+    const keys = await this.#source.active();
+    this.#keys = new Map(keys.map((key) => [key.keyId, key]));
+    this.#readAtMs = atMs;
+  }
+
+  /** Makes a change of this very process count at once. */
+  forget(keyId: string): void {
+    this.#keys.delete(keyId);
+    this.#misses.delete(keyId);
+  }
+
+  /**
+   * The key that an `Authorization` header carries.
+   * @throws CallerFault unauthenticated; NotNow unavailable where it cannot be told
+   */
+  async authenticate(authorization: string | null): Promise<Key> {
+    if (authorization === null) throw unauthenticated('the Authorization header is missing: send "Bearer <key>"');
+    const [scheme, text] = authorization.split(' ', 2);
+    const credential = scheme?.toLowerCase() === 'bearer' ? parseCredential(text ?? '') : undefined;
+    if (credential === undefined) {
+      throw unauthenticated('the Authorization header is not "Bearer meterd_<id>_<secret>"');
+    }
+    const key = this.#known(credential.keyId) ?? (await this.#lookUp(credential.keyId));
+    if (key === undefined || !secretMatches(credential.secret, key.secretHash)) {
+      throw unauthenticated(`key ${credential.keyId} is not known, was revoked, or has another secret`);
+    }
+    return key;
+  }
+
+  #known(keyId: string): StoredKey | undefined {
+    if (this.#clock.nowMs() - this.#readAtMs > KNOWN_MS_MAX) {
+      throw new NotNow('unavailable', REFRESH_MS, 'keys could not be read for an hour: credentials cannot be checked');
+    }
+    return this.#keys.get(keyId);
+  }
+
+  /** A key made a moment ago on another process is not in the set yet. */
+  async #lookUp(keyId: string): Promise<StoredKey | undefined> {
+    if (this.#misses.has(keyId)) return undefined;
+    if (this.#lookups >= LOOKUPS_MAX) {
+      throw new NotNow('unavailable', 1000, `${LOOKUPS_MAX} unknown keys are being looked up already`);
+    }
+    this.#lookups++;
+    try {
+      const key = await this.#source.find(keyId);
+      if (key === undefined) this.#misses.set(keyId, true);
+      else this.#keys.set(keyId, key);
+      return key;
+    } catch (reason) {
+      throw new NotNow('unavailable', REFRESH_MS, `key ${keyId} cannot be looked up now: ${String(reason)}`);
+    } finally {
+      this.#lookups--;
+    }
+  }
+}
+
+function unauthenticated(message: string): CallerFault {
+  return new CallerFault('unauthenticated', 'authorization', message);
+}

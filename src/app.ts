@@ -1,0 +1,306 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import type { ClickHouseClient } from '@clickhouse/client';
+import { BackfillAudit } from './access/backfill-audit.ts';
+import { ensureFirstKey } from './access/first-key.ts';
+import { KeyStore } from './access/key-store.ts';
+import { KnownKeys, REFRESH_MS } from './access/known-keys.ts';
+import type { Config } from './config.ts';
+import { type Collector, startCollector } from './ingest/collector.ts';
+import type { SpoolEvent } from './ingest/spool/events.ts';
+import { invoiceJob } from './jobs/invoice-job.ts';
+import { JobRuns } from './jobs/job-runs.ts';
+import { rollupJob } from './jobs/rollup-job.ts';
+import { Scheduler } from './jobs/scheduler.ts';
+import { type Clock, systemClock } from './lib/clock.ts';
+import { messageOf } from './lib/failure.ts';
+import { repeat } from './lib/repeat.ts';
+import { authGate } from './rpc/auth.ts';
+import { httpHandler } from './rpc/http-handler.ts';
+import { Listener } from './rpc/listener.ts';
+import { observe } from './rpc/observe.ts';
+import { routes, type Served } from './rpc/routes.ts';
+import { connectClickHouse } from './storage/clickhouse/client.ts';
+import { migrateClickHouse } from './storage/clickhouse/migrate.ts';
+import { lockDataFolder } from './storage/embedded/data-lock.ts';
+import { type Engines, startEngines } from './storage/engines.ts';
+import { tryAdvisoryLock, withAdvisoryLock } from './storage/postgres/advisory-lock.ts';
+import { connectPostgres, type Postgres } from './storage/postgres/client.ts';
+import { migratePostgres } from './storage/postgres/migrate.ts';
+import { Events } from './telemetry/events.ts';
+import { createLogger } from './telemetry/logger.ts';
+import { startTelemetry } from './telemetry/sdk.ts';
+import { LiveHub } from './usage/live.ts';
+import { UsageForBilling } from './usage/usage-for-billing.ts';
+import { pages } from './web/pages.ts';
+
+/** A running meterd. */
+export interface App {
+  readonly url: string;
+  /** Resolves with the reason when meterd cannot go on; it should then be stopped. */
+  readonly failed: Promise<string>;
+  /** Ends calls and jobs under way, then everything else, in the reverse order of the start. */
+  stop(reason: string): Promise<void>;
+}
+
+const BACKFILL_FLUSH_MS = 5000;
+const BODY_TIMEOUT_MS_MAX = 60_000;
+
+/** What has started so far, and how to stop it. */
+class Started {
+  readonly #steps: (() => Promise<void> | void)[] = [];
+
+  /** `stop` is called before the stops of everything that started earlier. */
+  add(stop: () => Promise<void> | void): void {
+    this.#steps.push(stop);
+  }
+
+  /** Stops all, latest first; one that fails keeps none of the others from stopping. */
+  async stop(onFailed: (reason: unknown) => void): Promise<void> {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      try {
+        await step();
+      } catch (reason) {
+        onFailed(reason);
+      }
+    }
+  }
+}
+
+/** What everything else stands on. */
+interface Foundation {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly engines: Engines;
+  readonly clickhouse: ClickHouseClient;
+  readonly postgres: Postgres;
+}
+
+/**
+ * Starts meterd, from the ground up: data folder → engines → schemas → keys → spool → jobs → port. Each needs those
+ * before it; the port comes last, so that whoever can connect is served.
+ * @throws what could not be started; what had started is stopped
+ */
+export async function startApp(
+  config: Config,
+  environment: Readonly<Record<string, string | undefined>>,
+  clock: Clock = systemClock,
+): Promise<App> {
+  const startedMs = performance.now();
+  const telemetry = startTelemetry(environment);
+  const events = new Events(createLogger(config.logLevel));
+  const started = new Started();
+  const state = { stopping: false };
+  try {
+    started.add(() => telemetry.stop());
+    const foundation = await startFoundation({ config, clock, events, started });
+    const { keys, known } = await startKeys(foundation, started);
+    const { collector, live } = await startCollecting(foundation, started);
+    const jobs = startJobs(foundation, collector, started);
+    const readiness = (): string[] => (state.stopping ? ['stopping'] : collectorTrouble(collector));
+    const listener = serve(foundation, {
+      served: {
+        keys,
+        known,
+        billing: { db: foundation.postgres.db, clock },
+        usage: new UsageForBilling(foundation.clickhouse),
+        clickhouse: foundation.clickhouse,
+        runs: new JobRuns(foundation.postgres.db),
+        isReady: () => readiness().length === 0,
+        ingest: collector?.ingest,
+        live,
+        jobs,
+        answersQueries: config.roles.has('query'),
+      },
+      pages: pages({
+        readiness,
+        scrape: () => telemetry.scrape(),
+        authenticate: (header) => known.authenticate(header),
+      }),
+      started,
+    });
+    const port = await listener.listen(config.host, config.port);
+    const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+    events.started(url, performance.now() - startedMs);
+    const failed = Promise.race([foundation.engines.failed, ...(collector === undefined ? [] : [collector.failed])]);
+    return {
+      url,
+      failed,
+      async stop(reason) {
+        const stoppingMs = performance.now();
+        state.stopping = true;
+        events.stopping(reason);
+        await started.stop((failure) => events.stopStepFailed(failure));
+        events.stopped(performance.now() - stoppingMs);
+      },
+    };
+  } catch (reason) {
+    await started.stop((failure) => events.stopStepFailed(failure));
+    throw reason;
+  }
+}
+
+async function startFoundation(given: {
+  config: Config;
+  clock: Clock;
+  events: Events;
+  started: Started;
+}): Promise<Foundation> {
+  const { config, clock, events, started } = given;
+  const lock = lockDataFolder(config.dataDir);
+  started.add(() => lock.release());
+  const engines = await startEngines({ ...config, onLog: (engine, line) => events.engineSaid(engine, line) });
+  started.add(() => engines.stop());
+  const { clickhouseUrl, databaseUrl } = engines;
+  await migratePostgres(databaseUrl);
+  const postgres = connectPostgres(databaseUrl, {
+    onIdleError: (reason) => events.connectionBroke('postgres', reason),
+  });
+  started.add(() => postgres.close());
+  // ClickHouse has no locks of its own, so Postgres's keep two processes from migrating it at once.
+  const withLock = <T>(work: () => Promise<T>): Promise<T> => withAdvisoryLock(postgres.pool, 'meterd.migrate', work);
+  await migrateClickHouse({ url: clickhouseUrl, withLock });
+  const clickhouse = connectClickHouse({ url: clickhouseUrl });
+  started.add(() => clickhouse.close());
+  return { config, clock, events, engines, clickhouse, postgres };
+}
+
+async function startKeys(
+  { config, clock, events, postgres }: Foundation,
+  started: Started,
+): Promise<{ keys: KeyStore; known: KnownKeys }> {
+  const keys = new KeyStore(postgres.db, clock);
+  const firstKeyPath = await ensureFirstKey(keys, config.dataDir);
+  if (firstKeyPath !== undefined) events.firstKeyMade(firstKeyPath);
+  const known = new KnownKeys(keys, clock);
+  await known.refresh();
+  const refreshing = repeat(
+    () => known.refresh(),
+    REFRESH_MS,
+    (reason) => events.keysNotRead(reason),
+  );
+  started.add(() => refreshing.stop());
+  return { keys, known };
+}
+
+async function startCollecting(
+  { config, clock, events, clickhouse, postgres }: Foundation,
+  started: Started,
+): Promise<{ collector: Collector | undefined; live: LiveHub | undefined }> {
+  if (!config.roles.has('collector')) return { collector: undefined, live: undefined };
+  const live = new LiveHub({ clock, subscribersMax: config.liveSubscribersMax });
+  const backfills = new BackfillAudit(postgres.db, clock);
+  const flushing = repeat(
+    () => backfills.flush(),
+    BACKFILL_FLUSH_MS,
+    (reason) => events.auditNotWritten(reason),
+  );
+  const collector = await startCollector({
+    dataDir: config.dataDir,
+    clickhouse,
+    clock,
+    limits: config,
+    onAccepted: (windows) => live.publish(windows),
+    onBackfilled: (credentialId, windows) => backfills.note(credentialId, windows),
+    onVerdict: (verdict) => events.batchTaken(verdict),
+    onSpoolEvent: (event) => tellSpoolEvent(events, event),
+    onStored: (rows, bytes, durationMs) => events.blockStored(rows, bytes, durationMs),
+    onStoreFailed: (reason, attempt) => events.storeFailed(reason, attempt),
+  });
+  started.add(async () => {
+    await collector.stop();
+    await flushing.stop();
+    await backfills.flush();
+  });
+  events.gauge(
+    'meterd_spool_unapplied_bytes',
+    'Acknowledged and not yet stored',
+    () => collector.stats().unappliedBytes,
+  );
+  events.gauge('meterd_spool_oldest_age_ms', 'Age of the oldest record not yet stored', () => {
+    return collector.stats().oldestUnappliedAgeMs;
+  });
+  events.gauge('meterd_live_subscribers', 'Open live streams', () => live.subscriberCount);
+  return { collector, live };
+}
+
+function startJobs(
+  { config, clock, events, clickhouse, postgres }: Foundation,
+  collector: Collector | undefined,
+  started: Started,
+): Scheduler | undefined {
+  if (!config.roles.has('jobs')) return undefined;
+  const settle = (signal: AbortSignal): Promise<void> => collector?.settle(signal) ?? Promise.resolve();
+  const rollup = rollupJob({ schedule: config.rollupSchedule, clickhouse, clock, settle });
+  const store = {
+    db: postgres.db,
+    clock,
+    usage: new UsageForBilling(clickhouse),
+    graceMs: config.invoiceGraceMs,
+    numberPrefix: config.invoicePrefix,
+  };
+  const invoices = invoiceJob({ schedule: config.invoiceSchedule, store });
+  const scheduler = new Scheduler({
+    jobs: [rollup, invoices],
+    runs: new JobRuns(postgres.db),
+    clock,
+    tryLock: (name, work) => tryAdvisoryLock(postgres.pool, name, work),
+    onSucceeded: (event) => events.jobSucceeded(event),
+    onFailed: (event, reason) => events.jobFailed(event, reason),
+  });
+  scheduler.start();
+  started.add(() => scheduler.stop());
+  return scheduler;
+}
+
+function serve(
+  { config, events }: Foundation,
+  given: { served: Served; pages: ReturnType<typeof pages>; started: Started },
+): Listener {
+  const shutdown = new AbortController();
+  const onRequest = httpHandler({
+    rpc: {
+      requestGate: authGate(given.served.known),
+      interceptors: [observe((outcome) => events.callEnded(outcome))],
+      readMaxBytes: config.bodyBytesMax,
+      maxTimeoutMs: BODY_TIMEOUT_MS_MAX,
+      shutdownSignal: shutdown.signal,
+      jsonOptions: { alwaysEmitImplicit: true, ignoreUnknownFields: true },
+    },
+    routes: routes(given.served),
+    pages: given.pages,
+    onFailure: (reason, path) => events.requestFailed(path, reason),
+  });
+  const { connectionsMax, streamsPerConnectionMax, stopTimeoutMs } = config;
+  const listener = new Listener({ onRequest, connectionsMax, streamsPerConnectionMax });
+  given.started.add(async () => {
+    // Live streams have no end of their own; every other call is let run.
+    shutdown.abort(new ConnectError('meterd stops', Code.Unavailable));
+    await listener.stop(stopTimeoutMs / 2);
+  });
+  return listener;
+}
+
+function collectorTrouble(collector: Collector | undefined): string[] {
+  const state = collector?.stats().state ?? 'open';
+  return state === 'open' ? [] : [`the spool is ${state}`];
+}
+
+function tellSpoolEvent(events: Events, event: SpoolEvent): void {
+  switch (event.type) {
+    case 'group-synced':
+      events.groupSynced(event.durationMs);
+      return;
+    case 'recovered':
+      events.spoolOpened(event);
+      return;
+    case 'poisoned':
+    case 'failed':
+    case 'upkeep-failed':
+      events.spoolTrouble(event.type, { ...event, error: messageOf(event.error) });
+      return;
+    case 'refused':
+    case 'quarantined':
+      events.spoolTrouble(event.type, event);
+  }
+}

@@ -1,0 +1,170 @@
+import { z } from 'zod';
+
+/** What a process does. A process may have any of them. */
+export type Role = 'collector' | 'query' | 'jobs';
+
+/** Everything that can be set, typed and with units. One variable each; the README has the table. */
+export interface Config {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly roles: ReadonlySet<Role>;
+  /** `undefined`: the embedded engine. */
+  readonly clickhouseUrl: string | undefined;
+  /** `undefined`: the embedded engine. */
+  readonly databaseUrl: string | undefined;
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+  readonly bodyBytesMax: number;
+  readonly batchWindowsMax: number;
+  readonly lateDaysMax: number;
+  readonly aheadSecondsMax: number;
+  readonly dedupKeysMax: number;
+  readonly spoolQuotaBytes: number;
+  readonly liveSubscribersMax: number;
+  readonly connectionsMax: number;
+  readonly streamsPerConnectionMax: number;
+  readonly rollupSchedule: string;
+  readonly invoiceSchedule: string;
+  readonly invoiceGraceMs: number;
+  readonly invoicePrefix: string;
+  readonly stopTimeoutMs: number;
+}
+
+/** One variable that cannot be used. */
+export interface ConfigProblem {
+  readonly variable: string;
+  readonly value: string;
+  readonly allowed: string;
+}
+
+const MIB = 1024 * 1024;
+const ROLES = ['collector', 'query', 'jobs'] as const;
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+function whole(fallback: number, min: number, max: number) {
+  const schema = z.string().regex(/^\d+$/).transform(Number).pipe(z.number().min(min).max(max));
+  return schema.default(fallback).meta({ allowed: `a whole number from ${min} to ${max}` });
+}
+
+function text(fallback: string, pattern: RegExp, allowed: string) {
+  return z.string().regex(pattern).default(fallback).meta({ allowed });
+}
+
+function url(...protocols: string[]) {
+  const fits = (value: string): boolean => URL.canParse(value) && protocols.includes(new URL(value).protocol);
+  return z
+    .string()
+    .refine(fits)
+    .optional()
+    .meta({ allowed: `a URL that starts with ${protocols.join('// or ')}//` });
+}
+
+function roles() {
+  const list = z
+    .string()
+    .transform((value) => value.split(',').map((role) => role.trim()))
+    .pipe(z.array(z.enum(ROLES)))
+    .transform((values): ReadonlySet<Role> => new Set(values));
+  return list.prefault(ROLES.join(',')).meta({ allowed: `one or more of ${ROLES.join(', ')}, with commas between` });
+}
+
+function listen() {
+  const schema = z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/)
+    .transform((value) => {
+      const colon = value.lastIndexOf(':');
+      return { host: value.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(value.slice(colon + 1)) };
+    })
+    .refine(({ port }) => port <= 65_535);
+  const allowed = 'HOST:PORT with a port from 0 to 65535, where 0 is any free one';
+  return schema.prefault('127.0.0.1:8080').meta({ allowed });
+}
+
+const CRON = /^\S+( \S+){4,5}$/;
+
+/** Each variable with its fallback; `allowed` completes "must be …". */
+const VARIABLES = z.object({
+  METERD_DATA_DIR: text('./data', /./, 'a folder'),
+  METERD_LISTEN: listen(),
+  METERD_ROLES: roles(),
+  CLICKHOUSE_URL: url('http:', 'https:'),
+  DATABASE_URL: url('postgres:', 'postgresql:'),
+  METERD_LOG_LEVEL: z
+    .enum(LOG_LEVELS)
+    .default('info')
+    .meta({ allowed: `one of ${LOG_LEVELS.join(', ')}` }),
+  METERD_BODY_KIB_MAX: whole(1024, 16, 65_536),
+  METERD_BATCH_WINDOWS_MAX: whole(10_000, 1, 100_000),
+  METERD_LATE_DAYS_MAX: whole(35, 0, 3650),
+  METERD_AHEAD_SECONDS_MAX: whole(300, 0, 86_400),
+  METERD_DEDUP_KEYS_MAX: whole(250_000, 1, 50_000_000),
+  METERD_SPOOL_QUOTA_MIB: whole(4096, 512, 16_777_216),
+  METERD_LIVE_SUBSCRIBERS_MAX: whole(1000, 1, 100_000),
+  METERD_CONNECTIONS_MAX: whole(4096, 1, 1_000_000),
+  METERD_STREAMS_PER_CONNECTION_MAX: whole(256, 1, 100_000),
+  METERD_ROLLUP_SCHEDULE: text('* * * * *', CRON, 'a cron expression of five or six fields'),
+  METERD_INVOICE_SCHEDULE: text('17 * * * *', CRON, 'a cron expression of five or six fields'),
+  METERD_INVOICE_GRACE_HOURS: whole(24, 0, 2160),
+  METERD_INVOICE_PREFIX: text('INV-', /^[A-Za-z0-9/-]{1,20}$/, '1 to 20 letters, digits, dashes or slashes'),
+  METERD_STOP_SECONDS_MAX: whole(10, 1, 600),
+});
+
+/** The names that `readConfig` knows. */
+export const VARIABLE_NAMES: readonly string[] = Object.keys(VARIABLES.shape);
+
+/**
+ * Environment → typed configuration, or every problem at once. An empty variable counts as not set; one that starts
+ * with `METERD_` and is not known is a problem, since it is most likely a misspelt one.
+ */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config | ConfigProblem[] {
+  const set = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '');
+  const problems: ConfigProblem[] = [];
+  for (const [variable, value] of set) {
+    if (variable.startsWith('METERD_') && !VARIABLE_NAMES.includes(variable)) {
+      problems.push({ variable, value: value ?? '', allowed: `one of the known names: ${VARIABLE_NAMES.join(', ')}` });
+    }
+  }
+  const parsed = VARIABLES.safeParse(Object.fromEntries(set));
+  if (parsed.success) return problems.length > 0 ? problems : toConfig(parsed.data);
+  for (const variable of new Set(parsed.error.issues.map((issue) => String(issue.path[0])))) {
+    problems.push({ variable, value: hidePassword(environment[variable] ?? ''), allowed: allowedFor(variable) });
+  }
+  return problems;
+}
+
+function allowedFor(variable: string): string {
+  const schema = Object.entries(VARIABLES.shape).find(([name]) => name === variable)?.[1];
+  return String(schema?.meta()?.['allowed']);
+}
+
+function toConfig(values: z.output<typeof VARIABLES>): Config {
+  return {
+    dataDir: values.METERD_DATA_DIR,
+    host: values.METERD_LISTEN.host,
+    port: values.METERD_LISTEN.port,
+    roles: values.METERD_ROLES,
+    clickhouseUrl: values.CLICKHOUSE_URL,
+    databaseUrl: values.DATABASE_URL,
+    logLevel: values.METERD_LOG_LEVEL,
+    bodyBytesMax: values.METERD_BODY_KIB_MAX * 1024,
+    batchWindowsMax: values.METERD_BATCH_WINDOWS_MAX,
+    lateDaysMax: values.METERD_LATE_DAYS_MAX,
+    aheadSecondsMax: values.METERD_AHEAD_SECONDS_MAX,
+    dedupKeysMax: values.METERD_DEDUP_KEYS_MAX,
+    spoolQuotaBytes: values.METERD_SPOOL_QUOTA_MIB * MIB,
+    liveSubscribersMax: values.METERD_LIVE_SUBSCRIBERS_MAX,
+    connectionsMax: values.METERD_CONNECTIONS_MAX,
+    streamsPerConnectionMax: values.METERD_STREAMS_PER_CONNECTION_MAX,
+    rollupSchedule: values.METERD_ROLLUP_SCHEDULE,
+    invoiceSchedule: values.METERD_INVOICE_SCHEDULE,
+    invoiceGraceMs: values.METERD_INVOICE_GRACE_HOURS * 3_600_000,
+    invoicePrefix: values.METERD_INVOICE_PREFIX,
+    stopTimeoutMs: values.METERD_STOP_SECONDS_MAX * 1000,
+  };
+}
+
+/** A URL in a message must not spread the password in it. */
+function hidePassword(value: string): string {
+  return value.replace(/(:\/\/[^:@/]*:)[^@]*@/, '$1…@');
+}

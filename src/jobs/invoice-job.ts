@@ -1,0 +1,25 @@
+import type { InvoicingStore } from '../billing/invoice/close-customer.ts';
+import { closePeriod, openPeriods } from '../billing/invoice/close-period.ts';
+import type { Job } from './scheduler.ts';
+
+export interface InvoiceJobOptions {
+  readonly schedule: string;
+  readonly store: InvoicingStore;
+}
+
+const TIMEOUT_MS = 3_600_000;
+
+/** Closes months that are over: drafts until the grace is over, final invoices after it. A period is a month, "2026-09". */
+export function invoiceJob({ schedule, store }: InvoiceJobOptions): Job {
+  return {
+    name: 'invoices',
+    schedule,
+    timeoutMs: TIMEOUT_MS,
+    due: () => openPeriods(store),
+    async run(period, signal) {
+      const { finals, drafts, empty, closed } = await closePeriod(store, period, signal);
+      const state = closed ? 'closed' : 'open';
+      return `${finals} invoices made final, ${drafts} drafts, ${empty} customers without usage; the period is ${state}`;
+    },
+  };
+}

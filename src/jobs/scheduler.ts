@@ -1,0 +1,135 @@
+import { Cron } from 'croner';
+import type { Clock } from '../lib/clock.ts';
+import { CallerFault, messageOf } from '../lib/failure.ts';
+import type { LockedWork, TryLockOutcome } from '../storage/postgres/advisory-lock.ts';
+import type { JobEvent } from '../telemetry/events.ts';
+import type { JobRun, JobRuns } from './job-runs.ts';
+
+/** Work that runs on a schedule and by hand. Running it again for the same period changes nothing. */
+export interface Job {
+  readonly name: string;
+  /** Cron expression, in UTC. */
+  readonly schedule: string;
+  readonly timeoutMs: number;
+  /** The periods that are due now, oldest first: what was missed while down is caught up in order. */
+  due(nowMs: number, signal: AbortSignal): Promise<readonly string[]>;
+  /**
+   * @param period what `due` named or a caller asked for
+   * @returns what it touched, for people
+   */
+  run(period: string, signal: AbortSignal): Promise<string>;
+}
+
+export interface SchedulerOptions {
+  readonly jobs: readonly Job[];
+  readonly runs: JobRuns;
+  readonly clock: Clock;
+  /** Runs `work` unless another process holds the lock of that name. */
+  readonly tryLock: <T>(name: string, work: LockedWork<T>) => Promise<TryLockOutcome<T>>;
+  readonly onSucceeded: (event: JobEvent) => void;
+  readonly onFailed: (event: JobEvent, reason: unknown) => void;
+}
+
+/**
+ * Runs the jobs of this process: each at its times, never beside itself here or on another replica (a Postgres advisory
+ * lock per job), each run a row with its outcome.
+ */
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #stop = new AbortController();
+  readonly #crons: Cron[] = [];
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+  }
+
+  get names(): string[] {
+    return this.#options.jobs.map((job) => job.name);
+  }
+
+  /** From here on jobs run at their times; what came due while down runs at once. */
+  start(): void {
+    for (const job of this.#options.jobs) {
+      const cron = new Cron(job.schedule, { timezone: 'UTC', protect: true }, () => this.#runDue(job));
+      this.#crons.push(cron);
+      void cron.trigger();
+    }
+  }
+
+  /** Ends the schedule and the runs under way. */
+  async stop(): Promise<void> {
+    for (const cron of this.#crons) cron.stop();
+    this.#stop.abort(new Error('meterd stops'));
+    await Promise.allSettled(this.#underWay);
+  }
+
+  /**
+   * Runs a job now.
+   * @throws CallerFault not_found, aborted where it is running already; what the job throws
+   */
+  async runNow(name: string, period: string): Promise<JobRun> {
+    const job = this.#options.jobs.find((each) => each.name === name);
+    if (job === undefined) {
+      throw new CallerFault('not_found', 'job', `job: "${name}" is not one of ${this.names.join(', ')}`);
+    }
+    const run = await this.#runLocked(job, period).catch((reason: unknown) => {
+      throw reason instanceof JobFailed ? reason.cause : reason;
+    });
+    if (run === undefined) throw new CallerFault('aborted', 'job', `job: "${name}" is running already; try again`);
+    return run;
+  }
+
+  async #runDue(job: Job): Promise<void> {
+    try {
+      for (const period of await job.due(this.#options.clock.nowMs(), this.#stop.signal)) {
+        await this.#runLocked(job, period);
+      }
+    } catch (reason) {
+      // A run that failed has told so already; this is a `due` or a lock that could not be asked for.
+      if (!this.#stop.signal.aborted && !(reason instanceof JobFailed)) {
+        this.#options.onFailed({ job: job.name, period: '', durationMs: 0, detail: messageOf(reason) }, reason);
+      }
+    }
+  }
+
+  /** @returns undefined where the job is running elsewhere */
+  async #runLocked(job: Job, period: string): Promise<JobRun | undefined> {
+    const locked = this.#options.tryLock(`meterd.job.${job.name}`, (lost) => this.#runOnce(job, period, lost));
+    this.#underWay.add(locked);
+    try {
+      const outcome = await locked;
+      return outcome.held ? outcome.result : undefined;
+    } finally {
+      this.#underWay.delete(locked);
+    }
+  }
+
+  async #runOnce(job: Job, period: string, lost: AbortSignal): Promise<JobRun> {
+    const { runs, clock, onSucceeded, onFailed } = this.#options;
+    const startedMs = clock.nowMs();
+    const runId = await runs.started(job.name, period, new Date(startedMs));
+    const signal = AbortSignal.any([this.#stop.signal, lost, AbortSignal.timeout(job.timeoutMs)]);
+    const event = (detail: string): JobEvent => {
+      return { job: job.name, period, durationMs: clock.nowMs() - startedMs, detail };
+    };
+    try {
+      const detail = await job.run(period, signal);
+      const run = await runs.ended(runId, 'succeeded', detail, new Date(clock.nowMs()));
+      onSucceeded(event(detail));
+      return run;
+    } catch (reason) {
+      await runs.ended(runId, 'failed', messageOf(reason), new Date(clock.nowMs()));
+      onFailed(event(messageOf(reason)), reason);
+      throw new JobFailed(reason);
+    }
+  }
+}
+
+/** A run that failed and was told of; `cause` is why. */
+class JobFailed extends Error {
+  constructor(cause: unknown) {
+    super(messageOf(cause), { cause });
+    this.name = 'JobFailed';
+  }
+}

@@ -1,0 +1,83 @@
+import { createContextKey, type HandlerContext } from '@connectrpc/connect';
+import type { DescMethod } from '@bufbuild/protobuf';
+import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
+import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
+import { CustomerService } from '../../gen/billing/v1/customers_pb.ts';
+import { InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
+import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
+import { KeyService } from '../../gen/billing/v1/keys_pb.ts';
+import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
+import { BillingQueryService } from '../../gen/billing/v1/query_pb.ts';
+import { Health } from '../../gen/grpc/health/v1/health_pb.ts';
+import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
+import type { Key, KeyRole } from '../access/key.ts';
+import { CallerFault } from '../lib/failure.ts';
+import { toConnectError } from './errors.ts';
+
+/** Who may call a service's methods; `public` needs no key. A service that is not here can be called by nobody. */
+const ALLOWED: Readonly<Record<string, readonly KeyRole[] | 'public'>> = {
+  [BillingCollectorService.typeName]: ['collector'],
+  [BillingQueryService.typeName]: ['customer', 'operator', 'admin'],
+  [InvoiceService.typeName]: ['customer', 'operator', 'admin'],
+  [CustomerService.typeName]: ['operator', 'admin'],
+  [PlanService.typeName]: ['operator', 'admin'],
+  [JobService.typeName]: ['operator', 'admin'],
+  [AuditService.typeName]: ['operator', 'admin'],
+  [KeyService.typeName]: ['admin'],
+  [Health.typeName]: 'public',
+  [ServerReflection.typeName]: 'public',
+};
+
+/** What checks a credential: `KnownKeys`. */
+export interface Authenticator {
+  authenticate(authorization: string | null): Promise<Key>;
+}
+
+const callerKey = createContextKey<Key | undefined>(undefined, { description: 'the key that the call came with' });
+
+/** The gate before every call: it runs once the headers are in, before any of the body is read. */
+export function authGate(authenticator: Authenticator): (context: HandlerContext) => Promise<void> {
+  return async (context) => {
+    try {
+      const allowed = ALLOWED[context.service.typeName] ?? [];
+      if (allowed === 'public') return;
+      const key = await authenticator.authenticate(context.requestHeader.get('authorization'));
+      checkRole(key, allowed, context.method);
+      context.values.set(callerKey, key);
+    } catch (reason) {
+      throw toConnectError(reason);
+    }
+  };
+}
+
+/** The key that the call came with. */
+export function callerOf(context: HandlerContext): Key {
+  const key = context.values.get(callerKey);
+  if (key === undefined) throw new Error(`${context.method.name} was called past the gate, without a key`);
+  return key;
+}
+
+/**
+ * The customer that a call is about: a customer key's own, whatever the request says.
+ * @throws CallerFault permission_denied where the request names another customer than the key's
+ */
+export function customerInScope(context: HandlerContext, requestedId: string): string {
+  const key = callerOf(context);
+  const ownId = key.customerIds[0];
+  if (key.role !== 'customer') return requestedId;
+  if (ownId === undefined) throw new Error(`customer key ${key.keyId} names no customer`);
+  if (requestedId !== '' && requestedId !== ownId) {
+    throw new CallerFault(
+      'permission_denied',
+      'customer_id',
+      `customer_id: "${requestedId}" is not the customer of key ${key.keyId}`,
+    );
+  }
+  return ownId;
+}
+
+function checkRole(key: Key, allowed: readonly KeyRole[], method: DescMethod): void {
+  if (allowed.includes(key.role)) return;
+  const message = `${method.parent.typeName}/${method.name} needs a key of role ${allowed.join(' or ')}; key ${key.keyId} is of role ${key.role}`;
+  throw new CallerFault('permission_denied', 'authorization', message);
+}

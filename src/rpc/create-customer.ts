@@ -1,0 +1,16 @@
+import type { HandlerContext } from '@connectrpc/connect';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { CreateCustomerRequest, CreateCustomerResponseSchema } from '../../gen/billing/v1/customers_pb.ts';
+import { createCustomer as create } from '../billing/customers.ts';
+import type { BillingStore } from '../billing/store.ts';
+import { callerOf } from './auth.ts';
+import { toCustomerMessage } from './customer-message.ts';
+
+export function createCustomer(store: BillingStore) {
+  return async (
+    request: CreateCustomerRequest,
+    context: HandlerContext,
+  ): Promise<MessageInitShape<typeof CreateCustomerResponseSchema>> => {
+    return { customer: toCustomerMessage(await create(store, request, callerOf(context).keyId)) };
+  };
+}

@@ -1,0 +1,83 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  createConnectRouter,
+} from '@connectrpc/connect';
+import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from '@connectrpc/connect-node';
+import type { RequestListener } from './listener.ts';
+import { isJson, strictJson } from './strict-json.ts';
+
+export type NodeRequest = IncomingMessage | Http2ServerRequest;
+export type NodeResponse = ServerResponse | Http2ServerResponse;
+
+/** Answers one path that is no RPC. */
+export type Page = (request: NodeRequest, response: NodeResponse) => void | Promise<void>;
+
+export interface HttpOptions {
+  readonly rpc: ConnectRouterOptions & { readonly readMaxBytes: number };
+  readonly routes: (router: ConnectRouter) => void;
+  readonly pages: ReadonlyMap<string, Page>;
+  readonly onFailure: (reason: unknown, path: string) => void;
+}
+
+/** The one request handler: RPCs by their path, then pages, then 404. */
+export function httpHandler(options: HttpOptions): RequestListener {
+  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options.rpc });
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const serve = async (request: NodeRequest, response: NodeResponse): Promise<void> => {
+    const path = pathOf(request);
+    const handler = handlers.get(path);
+    const page = options.pages.get(path);
+    if (handler !== undefined) await serveRpc(handler, request, response, options.rpc.readMaxBytes);
+    else if (page !== undefined) await page(request, response);
+    else send(response, 404, 'text/plain; charset=utf-8', `nothing is served at ${path}\n`);
+  };
+  return (request, response) => {
+    serve(request, response).catch((reason: unknown) => {
+      // A client that went away in the middle of a call is nothing to report.
+      if (ConnectError.from(reason).code !== Code.Aborted) options.onFailure(reason, pathOf(request));
+      if (response.headersSent) response.destroy();
+      else send(response, 500, 'text/plain; charset=utf-8', 'meterd failed; its log says why\n');
+    });
+  };
+}
+
+/** Sends a whole answer that is no RPC's. */
+export function send(response: NodeResponse, status: number, contentType: string, body: string | Buffer): void {
+  response.statusCode = status;
+  response.setHeader('content-type', contentType);
+  response.setHeader('content-length', Buffer.byteLength(body));
+  response.end(body);
+}
+
+async function serveRpc(
+  handler: UniversalHandler,
+  request: NodeRequest,
+  response: NodeResponse,
+  bytesMax: number,
+): Promise<void> {
+  const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
+  await universalResponseToNodeResponse(await handler(withStrictJson(call, bytesMax)), response);
+}
+
+function withStrictJson(call: UniversalServerRequest, bytesMax: number): UniversalServerRequest {
+  const { body, header } = call;
+  const isStream = typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
+  if (!isStream || !isJson(header.get('content-type'))) return call;
+  return { ...call, body: strictJson(body, header, bytesMax) };
+}
+
+function pathOf(request: NodeRequest): string {
+  return (request.url ?? '').split('?', 1)[0] ?? '';
+}

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import { formatCredential, hashSecret, newCredential, parseCredential } from '../../src/access/credential.ts';
+import type { StoredKey } from '../../src/access/key-store.ts';
+import { KNOWN_MS_MAX, KnownKeys } from '../../src/access/known-keys.ts';
+
+const credential = newCredential();
+const stored: StoredKey = {
+  keyId: credential.keyId,
+  name: 'host',
+  role: 'collector',
+  regions: ['*'],
+  customerIds: [],
+  backfill: false,
+  createdAt: new Date(0),
+  revokedAt: undefined,
+  secretHash: hashSecret(credential.secret),
+};
+const bearer = `Bearer ${formatCredential(credential)}`;
+
+/** A set of keys that a test can change, and take away. */
+function keysIn(keys: StoredKey[]) {
+  const state = { keys, away: false, finds: 0, nowMs: 1_000_000 };
+  const source = {
+    active: async () => {
+      if (state.away) throw new Error('away');
+      return state.keys;
+    },
+    find: async (keyId: string) => {
+      state.finds++;
+      if (state.away) throw new Error('away');
+      return state.keys.find((key) => key.keyId === keyId);
+    },
+  };
+  const clock = { nowMs: () => state.nowMs, nowNanos: () => BigInt(state.nowMs) * 1_000_000n };
+  return { state, known: new KnownKeys(source, clock) };
+}
+
+describe('credentials', () => {
+  it('are read back as they were written, and nothing else is', () => {
+    expect(parseCredential(formatCredential(credential))).toEqual(credential);
+    for (const text of [
+      '',
+      'meterd_',
+      `${formatCredential(credential)}0`,
+      formatCredential(credential).toUpperCase(),
+    ]) {
+      expect(parseCredential(text)).toBeUndefined();
+    }
+  });
+});
+
+describe('KnownKeys', () => {
+  it('takes a known key, and refuses every other', async () => {
+    const { known } = keysIn([stored]);
+    await known.refresh();
+    expect((await known.authenticate(bearer)).keyId).toBe(credential.keyId);
+    const wrongSecret = formatCredential({ ...credential, secret: newCredential().secret });
+    const others = [null, '', 'Basic x', 'Bearer', 'Bearer nonsense', `Bearer ${wrongSecret}`];
+    others.push(`Bearer ${formatCredential(newCredential())}`);
+    for (const other of others) {
+      await expect(known.authenticate(other), String(other)).rejects.toMatchObject({ kind: 'unauthenticated' });
+    }
+  });
+
+  it('drops a revoked key with the next refresh', async () => {
+    const { known, state } = keysIn([stored]);
+    await known.refresh();
+    state.keys = [];
+    await known.refresh();
+    await expect(known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unauthenticated' });
+  });
+
+  it('finds a key that was made after the last refresh', async () => {
+    const { known, state } = keysIn([]);
+    await known.refresh();
+    state.keys = [stored];
+    expect((await known.authenticate(bearer)).keyId).toBe(credential.keyId);
+  });
+
+  it('asks once for a key that is not there', async () => {
+    const { known, state } = keysIn([]);
+    await known.refresh();
+    for (let i = 0; i < 5; i++) await expect(known.authenticate(bearer)).rejects.toThrow();
+    expect(state.finds).toBe(1);
+  });
+
+  it('goes by the last known set for an hour while Postgres is away, then says not now', async () => {
+    const { known, state } = keysIn([stored]);
+    await known.refresh();
+    state.away = true;
+    await expect(known.refresh()).rejects.toThrow('away');
+    state.nowMs += KNOWN_MS_MAX;
+    expect((await known.authenticate(bearer)).keyId).toBe(credential.keyId);
+    // Of a key that is not in the set nobody can tell now: that is no refusal.
+    const unknown = `Bearer ${formatCredential(newCredential())}`;
+    await expect(known.authenticate(unknown)).rejects.toMatchObject({ kind: 'unavailable' });
+    state.nowMs += 1;
+    await expect(known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+});

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { type Config, type ConfigProblem, readConfig, VARIABLE_NAMES } from '../src/config.ts';
+
+function good(environment: Record<string, string>): Config {
+  const config = readConfig(environment);
+  if (Array.isArray(config)) throw new Error(JSON.stringify(config));
+  return config;
+}
+
+function problemsOf(environment: Record<string, string>): ConfigProblem[] {
+  const config = readConfig(environment);
+  if (!Array.isArray(config)) throw new Error('the configuration was taken');
+  return config;
+}
+
+describe('readConfig', () => {
+  it('runs everything on loopback with the embedded engines where nothing is set', () => {
+    expect(good({})).toMatchObject({ host: '127.0.0.1', port: 8080, clickhouseUrl: undefined, databaseUrl: undefined });
+    expect([...good({}).roles]).toEqual(['collector', 'query', 'jobs']);
+  });
+
+  it('reads units, lists and addresses', () => {
+    const config = good({
+      METERD_LISTEN: '[::]:0',
+      METERD_ROLES: 'collector, jobs',
+      METERD_BODY_KIB_MAX: '2048',
+      METERD_INVOICE_GRACE_HOURS: '48',
+      METERD_SPOOL_QUOTA_MIB: '1024',
+    });
+    expect(config).toMatchObject({ host: '::', port: 0, bodyBytesMax: 2_097_152, invoiceGraceMs: 172_800_000 });
+    expect(config.spoolQuotaBytes).toBe(1_073_741_824);
+    expect([...config.roles]).toEqual(['collector', 'jobs']);
+  });
+
+  it('takes an empty variable for one that is not set', () => {
+    expect(good({ METERD_DATA_DIR: '' }).dataDir).toBe('./data');
+  });
+
+  it('tells every problem at once, with the variable, the value and what is allowed', () => {
+    const problems = problemsOf({
+      METERD_LISTEN: '127.0.0.1:65536',
+      METERD_ROLES: 'collector,billing',
+      METERD_BODY_KIB_MAX: '1.5',
+      METERD_LATE_DAYS_MAX: '-1',
+      CLICKHOUSE_URL: 'tcp://x',
+      METERD_LISTN: 'x',
+      METERD_ROLLUP_SCHEDULE: 'every minute or so',
+    });
+    expect(problems.map(({ variable, value }) => [variable, value])).toEqual([
+      ['METERD_LISTN', 'x'],
+      ['METERD_LISTEN', '127.0.0.1:65536'],
+      ['METERD_ROLES', 'collector,billing'],
+      ['CLICKHOUSE_URL', 'tcp://x'],
+      ['METERD_BODY_KIB_MAX', '1.5'],
+      ['METERD_LATE_DAYS_MAX', '-1'],
+      ['METERD_ROLLUP_SCHEDULE', 'every minute or so'],
+    ]);
+    expect(problems.every(({ allowed }) => allowed.length > 5)).toBe(true);
+    expect(problems.find(({ variable }) => variable === 'METERD_BODY_KIB_MAX')?.allowed).toContain('from 16 to 65536');
+  });
+
+  it('never shows a password', () => {
+    const [problem] = problemsOf({ DATABASE_URL: 'mysql://user:hunter2@host/db' });
+    expect(JSON.stringify(problem)).not.toContain('hunter2');
+  });
+
+  it('has every variable in the table of the README', () => {
+    const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+    expect(VARIABLE_NAMES.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
+  });
+});

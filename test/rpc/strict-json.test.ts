@@ -1,0 +1,79 @@
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { isJson, strictJson } from '../../src/rpc/strict-json.ts';
+
+const BYTES_MAX = 1000;
+
+async function read(body: Buffer | string, headers: Record<string, string> = {}): Promise<string> {
+  const header = new Headers({ 'content-type': 'application/json', ...headers });
+  const bytes = Buffer.from(body);
+  async function* chunks() {
+    for (let at = 0; at < bytes.length; at += 7) yield bytes.subarray(at, at + 7);
+  }
+  const out: Uint8Array[] = [];
+  for await (const chunk of strictJson(chunks(), header, BYTES_MAX)) out.push(chunk);
+  return Buffer.concat(out).toString('latin1');
+}
+
+function envelope(payload: Buffer | string, flags = 0): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flags);
+  head.writeUInt32BE(Buffer.byteLength(payload), 1);
+  return Buffer.concat([head, Buffer.from(payload)]);
+}
+
+describe('strictJson', () => {
+  it('passes a good body on as it is', async () => {
+    const body = '{"metrics":[{"cpuTimeNanos":"18446744073709551615","diskReadBytes":9007199254740991}]}';
+    expect(await read(body)).toBe(body);
+  });
+
+  it('names the field and the number that JSON would round', async () => {
+    const body = '{"metrics":[{"cpuTimeNanos": 9007199254740993}]}';
+    await expect(read(body)).rejects.toThrow(/cpuTimeNanos: 9007199254740993 is a JSON number beyond 2\^53/);
+    await expect(read('{"a":[-9007199254740992]}')).rejects.toThrow(/-9007199254740992/);
+    await expect(read('{"a":1e300}')).rejects.toThrow(/1e300/);
+  });
+
+  it('does not mind digits inside strings', async () => {
+    const body = '{"vmId":"90071992547409931234","note":"{\\"a\\":9007199254740993}"}';
+    expect(await read(body)).toBe(body);
+  });
+
+  it('says where a body stops being JSON', async () => {
+    await expect(read('{"metrics":[{"vmId":"a"')).rejects.toThrow(/the body is not JSON/);
+  });
+
+  it('looks into compressed bodies and envelopes', async () => {
+    const bad = '{"cpuTimeNanos":9007199254740993}';
+    await expect(read(gzipSync(bad), { 'content-encoding': 'gzip' })).rejects.toThrow(/beyond 2\^53/);
+    const inEnvelope = { 'content-type': 'application/grpc+json', 'grpc-encoding': 'gzip' };
+    await expect(read(envelope(bad), inEnvelope)).rejects.toThrow(/beyond 2\^53/);
+    await expect(read(envelope(gzipSync(bad), 1), inEnvelope)).rejects.toThrow(/beyond 2\^53/);
+    const good = envelope('{"cpuTimeNanos":"9007199254740993"}');
+    expect(await read(good, inEnvelope)).toBe(good.toString('latin1'));
+  });
+
+  it('never unpacks more than the bound', async () => {
+    const bomb = gzipSync(Buffer.alloc(500_000, 0x20));
+    expect(bomb.length).toBeLessThan(BYTES_MAX);
+    await expect(read(bomb, { 'content-encoding': 'gzip' })).rejects.toThrow(/passes 1000 bytes unpacked/);
+  });
+
+  it('leaves a body over the bound to the decoder', async () => {
+    const long = `{"a":"${'x'.repeat(2000)}"}`;
+    expect(await read(long)).toBe(long);
+  });
+});
+
+describe('isJson', () => {
+  it('knows JSON in all three protocols', () => {
+    for (const type of ['application/json', 'application/json; charset=utf-8', 'application/connect+json']) {
+      expect(isJson(type), type).toBe(true);
+    }
+    expect(isJson('application/grpc-web+json')).toBe(true);
+    for (const type of [null, 'application/proto', 'application/grpc', 'application/grpc-web+proto']) {
+      expect(isJson(type), String(type)).toBe(false);
+    }
+  });
+});
