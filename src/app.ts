@@ -36,6 +36,8 @@ import { pages } from './web/pages.ts';
 /** A running meterd. */
 export interface App {
   readonly url: string;
+  /** Where the admin key is, at the first start. */
+  readonly firstKeyPath: string | undefined;
   /** Resolves with the reason when meterd cannot go on; it should then be stopped. */
   readonly failed: Promise<string>;
   /** Ends calls and jobs under way, then everything else, in the reverse order of the start. */
@@ -94,7 +96,7 @@ export async function startApp(
   try {
     started.add(() => telemetry.stop());
     const foundation = await startFoundation({ config, clock, events, started });
-    const { keys, known } = await startKeys(foundation, started);
+    const { keys, known, firstKeyPath } = await startKeys(foundation, started);
     const { collector, live } = await startCollecting(foundation, started);
     const jobs = startJobs(foundation, collector, started);
     const readiness = (): string[] => (state.stopping ? ['stopping'] : collectorTrouble(collector));
@@ -125,6 +127,7 @@ export async function startApp(
     const failed = Promise.race([foundation.engines.failed, ...(collector === undefined ? [] : [collector.failed])]);
     return {
       url,
+      firstKeyPath,
       failed,
       async stop(reason) {
         const stoppingMs = performance.now();
@@ -168,7 +171,7 @@ async function startFoundation(given: {
 async function startKeys(
   { config, clock, events, postgres }: Foundation,
   started: Started,
-): Promise<{ keys: KeyStore; known: KnownKeys }> {
+): Promise<{ keys: KeyStore; known: KnownKeys; firstKeyPath: string | undefined }> {
   const keys = new KeyStore(postgres.db, clock);
   const firstKeyPath = await ensureFirstKey(keys, config.dataDir);
   if (firstKeyPath !== undefined) events.firstKeyMade(firstKeyPath);
@@ -180,7 +183,7 @@ async function startKeys(
     (reason) => events.keysNotRead(reason),
   );
   started.add(() => refreshing.stop());
-  return { keys, known };
+  return { keys, known, firstKeyPath };
 }
 
 async function startCollecting(

@@ -18,6 +18,7 @@ async function main(): Promise<void> {
   });
   const app = await startApp(config, process.env);
   process.stdout.write(`meterd is ready at ${app.url}\n`);
+  if (app.firstKeyPath !== undefined) process.stdout.write(`first start: the admin key is in ${app.firstKeyPath}\n`);
   const reason = await Promise.race([asked, app.failed]);
   // A second signal while stopping means it: leave at once. The spool has everything that was acknowledged.
   process.once('SIGTERM', () => process.exit(1));

@@ -28,6 +28,9 @@ export async function retry<T>(work: (attempt: number) => Promise<T>, options: R
       options.onRetry?.(reason, attempt);
     }
     const delayMs = Math.min(options.delayMsMax, options.delayMs * 2 ** Math.min(attempt - 1, 30));
-    await wait(delayMs * (1 - Math.random() / 2), undefined, options.signal ? { signal: options.signal } : {});
+    const jitteredMs = delayMs * (1 - Math.random() / 2);
+    await wait(jitteredMs, undefined, options.signal ? { signal: options.signal } : {}).catch((reason: unknown) => {
+      throw options.signal?.reason ?? reason;
+    });
   }
 }

@@ -1,3 +1,4 @@
+import type { DescMethod } from '@bufbuild/protobuf';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
@@ -15,7 +16,7 @@ import {
   universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
 import type { RequestListener } from './listener.ts';
-import { isJson, strictJson } from './strict-json.ts';
+import { checkedBody } from './check-body.ts';
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
@@ -68,14 +69,16 @@ async function serveRpc(
   bytesMax: number,
 ): Promise<void> {
   const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
-  await universalResponseToNodeResponse(await handler(withStrictJson(call, bytesMax)), response);
+  await universalResponseToNodeResponse(await handler(withCheckedBody(call, handler.method, bytesMax)), response);
 }
 
-function withStrictJson(call: UniversalServerRequest, bytesMax: number): UniversalServerRequest {
+function withCheckedBody(call: UniversalServerRequest, method: DescMethod, bytesMax: number): UniversalServerRequest {
   const { body, header } = call;
+  const takesOne = method.methodKind === 'unary' || method.methodKind === 'server_streaming';
   const isStream = typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
-  if (!isStream || !isJson(header.get('content-type'))) return call;
-  return { ...call, body: strictJson(body, header, bytesMax) };
+  return takesOne && isStream && call.method === 'POST'
+    ? { ...call, body: checkedBody(body, method, header, bytesMax) }
+    : call;
 }
 
 function pathOf(request: NodeRequest): string {

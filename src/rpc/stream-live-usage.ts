@@ -35,5 +35,7 @@ export function streamLiveUsage(hub: LiveHub | undefined) {
         reset: update.reset,
       };
     }
+    // The stream has no end of its own: one that meterd's stopping cuts says so, for the client to come back.
+    context.signal.throwIfAborted();
   };
 }

@@ -1,4 +1,5 @@
 import { metrics } from '@opentelemetry/api';
+import { messageOf } from '../lib/failure.ts';
 import type { Logger } from './logger.ts';
 
 /** A job's run as events tell it. */
@@ -98,11 +99,13 @@ export class Events {
   }
 
   engineSaid(engine: string, line: string): void {
-    this.#log.warn({ engine, line }, 'an embedded engine says');
+    const isTrouble = /\b(WARNING|ERROR|FATAL|PANIC)\b/i.test(line);
+    this.#log[isTrouble ? 'warn' : 'debug']({ engine, line }, 'an embedded engine says');
   }
 
   connectionBroke(engine: string, reason: unknown): void {
-    this.#log.warn({ engine, err: reason }, 'an idle connection broke; another is opened when needed');
+    // The driver hangs its whole state on the error: its message is what helps.
+    this.#log.warn({ engine, reason: messageOf(reason) }, 'an idle connection broke; another is opened when needed');
   }
 
   stopStepFailed(reason: unknown): void {

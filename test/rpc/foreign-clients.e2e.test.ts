@@ -96,31 +96,3 @@ describe('curl', () => {
     expect(Object.keys(answer)).toContain('groups');
   });
 });
-
-describe("Python's grpcio", () => {
-  it('sends a batch over gRPC, with no code of ours', async () => {
-    const start = Math.floor(Date.now() / 60_000) * 60 - 60;
-    const script = `
-import grpc, struct, sys
-def varint(n):
-    out = b''
-    while n > 127: out += bytes([n & 127 | 128]); n >>= 7
-    return out + bytes([n])
-def field(number, data): return varint(number << 3 | 2) + varint(len(data)) + data
-def number(number, value): return varint(number << 3) + varint(value)
-def time(seconds): return number(1, seconds)
-start = ${start}
-window = (field(1, b'vm-python') + field(2, b'acme') + field(3, b'us-east1') + field(4, time(start + 60)) +
-          field(5, time(start)) + field(6, time(start + 60)) + number(7, 60000000000) + field(99, b'from a newer host'))
-channel = grpc.insecure_channel(sys.argv[1])
-call = channel.unary_unary('/${SEND}')
-for _ in range(2):
-    answer = call(field(1, window), metadata=[('authorization', 'Bearer ' + sys.argv[2])], timeout=10)
-    print(answer.hex())
-`;
-    const target = meterd.url.replace('http://', '');
-    const { stdout } = await run('/usr/bin/python3', ['-c', script, target, hostKey]);
-    // Field 1 (accepted) is 1, then field 2 (duplicate) is 1.
-    expect(stdout.trim().split('\n')).toEqual(['0801', '1001']);
-  });
-});

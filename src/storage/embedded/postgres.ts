@@ -18,6 +18,8 @@ const DATABASE = 'meterd';
 const INITDB_TIMEOUT_MS = 60_000;
 /** How long an orderly stop may take, once its input is closed, before it is killed from outside. */
 const STOP_GRACE_MS = 10_000;
+/** Told to those who ask too early, and to connections that are left when it is stopped: both are meant. */
+const LOG_NOISE = /FATAL: +(the database system is starting up|terminating connection due to administrator command)$/;
 /** What a socket's path may have on every system, less the name of the socket in its folder. */
 const SOCKET_FOLDER_BYTES_MAX = 85;
 
@@ -128,7 +130,7 @@ async function startOnce({ binaries, account, folder, socketFolder, timeout, onL
     '--log_checkpoints=off',
   ];
   const args = ['-c', SUPERVISOR, 'sh', ...server];
-  const engine = startEngineProcess({ name: 'PostgreSQL', command: '/bin/sh', args, folder, onLog });
+  const engine = startEngineProcess({ name: 'PostgreSQL', command: '/bin/sh', args, folder, onLog, noise: LOG_NOISE });
   try {
     await untilReady(engine, timeout, () => makeDatabase(urlOf(socketFolder, 'postgres'), serverName));
     return engine;

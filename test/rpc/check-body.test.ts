@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { isJson, strictJson } from '../../src/rpc/strict-json.ts';
+import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
+import { checkedBody } from '../../src/rpc/check-body.ts';
 
 const BYTES_MAX = 1000;
 
@@ -11,7 +12,8 @@ async function read(body: Buffer | string, headers: Record<string, string> = {})
     for (let at = 0; at < bytes.length; at += 7) yield bytes.subarray(at, at + 7);
   }
   const out: Uint8Array[] = [];
-  for await (const chunk of strictJson(chunks(), header, BYTES_MAX)) out.push(chunk);
+  const method = BillingCollectorService.method.sendMetricsBatch;
+  for await (const chunk of checkedBody(chunks(), method, header, BYTES_MAX)) out.push(chunk);
   return Buffer.concat(out).toString('latin1');
 }
 
@@ -22,7 +24,7 @@ function envelope(payload: Buffer | string, flags = 0): Buffer {
   return Buffer.concat([head, Buffer.from(payload)]);
 }
 
-describe('strictJson', () => {
+describe('checkedBody', () => {
   it('passes a good body on as it is', async () => {
     const body = '{"metrics":[{"cpuTimeNanos":"18446744073709551615","diskReadBytes":9007199254740991}]}';
     expect(await read(body)).toBe(body);
@@ -64,16 +66,14 @@ describe('strictJson', () => {
     const long = `{"a":"${'x'.repeat(2000)}"}`;
     expect(await read(long)).toBe(long);
   });
-});
 
-describe('isJson', () => {
-  it('knows JSON in all three protocols', () => {
-    for (const type of ['application/json', 'application/json; charset=utf-8', 'application/connect+json']) {
-      expect(isJson(type), type).toBe(true);
-    }
-    expect(isJson('application/grpc-web+json')).toBe(true);
-    for (const type of [null, 'application/proto', 'application/grpc', 'application/grpc-web+proto']) {
-      expect(isJson(type), String(type)).toBe(false);
-    }
+  it('refuses protobuf that is cut off, alone and in envelopes', async () => {
+    const good = Buffer.from([0x0a, 2, 0x0a, 0]);
+    const binary = { 'content-type': 'application/proto' };
+    expect(await read(good, binary)).toBe(good.toString('latin1'));
+    await expect(read(good.subarray(0, 3), binary)).rejects.toThrow(/not a billing.v1.SendMetricsBatchRequest/);
+    const grpc = { 'content-type': 'application/grpc+proto' };
+    expect(await read(envelope(good), grpc)).toBe(envelope(good).toString('latin1'));
+    await expect(read(envelope(good.subarray(0, 3)), grpc)).rejects.toThrow(/not a billing.v1.SendMetricsBatchRequest/);
   });
 });
