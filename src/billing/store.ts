@@ -37,8 +37,11 @@ export function checkName(field: string, value: string): void {
 
 function checkText(field: string, value: string): void {
   if (value === '') throw invalid(field, `${field} is empty`);
-  const at = [...value].findIndex((character) => character < ' ' || character === '\u007f');
-  if (at !== -1) throw invalid(field, `${field}: ${JSON.stringify(value)} has a control character at ${at}`);
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code >= 0x20 && code !== 0x7f) continue;
+    throw invalid(field, `${field}: ${JSON.stringify(value)} has a control character at ${i}`);
+  }
 }
 
 function invalid(field: string, message: string): CallerFault {

@@ -36,7 +36,7 @@ export interface WindowReport extends AcceptedWindow {
   readonly valueHash: bigint;
 }
 
-export interface WindowHour {
+interface WindowHour {
   readonly startNanos: bigint;
   readonly share: UsageQuantities;
   /** Whether the hour is computed anew since windows were last stored for it. */

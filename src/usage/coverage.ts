@@ -5,7 +5,7 @@ import { regionFilter, usageRows, type UsageScope } from './usage-rows.ts';
 import type { TimeRange } from './whole-hours.ts';
 
 /** How much of the time in which VMs ran was observed. A VM ran from its first window in the range to its last. */
-export interface Completeness {
+interface Completeness {
   readonly observedNanos: bigint;
   readonly expectedNanos: bigint;
   /** observed / expected, rounded down to six places; "1" where nothing was expected. */
@@ -17,7 +17,7 @@ export interface Completeness {
 }
 
 /** Over two minutes without a window for a VM that ran before and after. */
-export interface UsageGap extends TimeRange {
+interface UsageGap extends TimeRange {
   readonly vmId: string;
 }
 

@@ -63,16 +63,17 @@ export async function customerUsage(
   signal: AbortSignal,
 ): Promise<CustomerUsage> {
   const range = checkRequest(request);
-  const { pageToken: token, pageSize, ...bound } = withText(request);
-  const after = token === '' ? undefined : parsePageToken(bound, token);
+  const bound = boundToToken(request);
+  const after = request.pageToken === '' ? undefined : parsePageToken(bound, request.pageToken);
   const touched = await touchedHoursOf(clickhouse, request.customerId, range, signal);
-  const { customerId, regions, vmIds, groupBy } = request;
+  const { customerId, regions, vmIds, groupBy, pageSize } = request;
   const scope: UsageScope = { customerId, range, regions, vmIds, touched };
   const limit = pageSize === 0 ? PAGE_SIZE_DEFAULT : pageSize;
+  const all = groups(clickhouse, scope, { groupBy: [], after: undefined, limit: 1 }, signal);
   const [covered, [total], found] = await Promise.all([
     coverage(clickhouse, scope, signal),
-    groups(clickhouse, scope, { groupBy: [], after: undefined, limit: 1 }, signal),
-    groups(clickhouse, scope, { groupBy, after, limit: limit + 1 }, signal),
+    all,
+    groupBy.length === 0 ? all : groups(clickhouse, scope, { groupBy, after, limit: limit + 1 }, signal),
   ]);
   const page = found.slice(0, limit);
   const last = page.at(-1);
@@ -144,9 +145,9 @@ function endOf(group: UsageGroup): PageEnd {
   return { start: Number(group.startNanos / SECOND_NANOS), region: group.region, vmId: group.vmId };
 }
 
-/** bigints as text: JSON has none. */
-function withText(request: CustomerUsageRequest) {
-  return { ...request, startNanos: String(request.startNanos), endNanos: String(request.endNanos) };
+/** What must be the same from page to page; bigints as text, since JSON has none. The page size may change. */
+function boundToToken({ customerId, startNanos, endNanos, groupBy, regions, vmIds }: CustomerUsageRequest): unknown {
+  return [customerId, String(startNanos), String(endNanos), groupBy, regions, vmIds];
 }
 
 function checkRequest(request: CustomerUsageRequest) {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   addDecimals,
@@ -186,8 +186,6 @@ describe('a split', () => {
   });
 
   it('gives what rounding leaves to the one that lost most', () => {
-    const parts = splitOver({ numerator: 3n, denominator: 3n * 10n ** 37n * 7n }, [1n, 2n]);
-    expect(compareDecimals(parts[0] as Decimal, parts[1] as Decimal)).toBe(-1);
     expect(splitOver({ numerator: 9n, denominator: 9n }, [1n, 8n]).map(formatDecimal)).toEqual([
       `0.${'1'.repeat(37)}`,
       `0.${'8'.repeat(36)}9`,
@@ -208,10 +206,11 @@ function asFraction({ units, scale }: Decimal): Fraction {
 
 /** 38 digits by long division, one digit after the other. */
 function slowly38({ numerator, denominator }: Fraction): Decimal {
-  const digits = [...(numerator / denominator).toString().replace(/^0$/, '')];
+  const digits = (numerator / denominator).toString().replace(/^0$/, '').split('');
   let rest = numerator % denominator;
   let scale = 0;
-  while (digits.length < 38 && numerator > 0n) {
+  if (numerator === 0n) return { units: 0n, scale };
+  while (digits.length < 38) {
     rest *= 10n;
     const digit = rest / denominator;
     rest %= denominator;

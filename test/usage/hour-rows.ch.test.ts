@@ -86,11 +86,20 @@ describe('hour rows', () => {
   });
 
   it('call more than two minutes a gap, and exactly two minutes none', async () => {
-    const [two, more] = [randomUUID(), randomUUID()];
+    const [two, more, twoOverlapping] = [randomUUID(), randomUUID(), randomUUID()];
     await storeWindows(client, [report(two, 0), report(two, 3), report(more, 0)]);
+    // The overlap sends this VM the general way.
+    const overlap = { endNanos: BASE + 5n * MINUTE };
+    await storeWindows(
+      client,
+      [0, 3].map((minute) => report(twoOverlapping, minute)),
+    );
+    await storeWindows(client, [report(twoOverlapping, 3, overlap)]);
     const startNanos = BASE + 3n * MINUTE + 1n;
     await storeWindows(client, [report(more, 0, { startNanos, endNanos: startNanos + MINUTE })]);
-    expect((await ofCustomer(two))[0]).toMatchObject({ gaps: [], unobserved: 2n * MINUTE });
+    for (const customerId of [two, twoOverlapping]) {
+      expect((await ofCustomer(customerId))[0]).toMatchObject({ gaps: [], unobserved: 2n * MINUTE });
+    }
     expect((await ofCustomer(more))[0]).toMatchObject({ gaps: [[BASE + MINUTE, startNanos]] });
   });
 

@@ -29,7 +29,7 @@ export class InvoicesFailed extends AggregateError {
     const more = rest > 0 ? `; and ${rest} more` : '';
     super(
       failures.map((failure) => failure.reason),
-      `invoices of ${outcome.period} failed for ${outcome.failed} customers: ${named.join('; ')}${more}`,
+      `invoices of ${outcome.period}: ${outcome.failed} failed: ${named.join('; ')}${more}`,
     );
     this.name = 'InvoicesFailed';
     this.outcome = outcome;
@@ -99,19 +99,18 @@ async function* openCustomers(db: Kysely<Database>, period: Period): AsyncGenera
   for (;;) {
     const rows = await db
       .selectFrom('subscriptions')
-      .select('customer_id')
+      .leftJoin('invoices', (join) =>
+        join
+          .onRef('invoices.customer_id', '=', 'subscriptions.customer_id')
+          .on('invoices.period_start', '=', period.start)
+          .on('invoices.state', '=', 'final'),
+      )
+      .select('subscriptions.customer_id')
       .distinct()
-      .where('starts_at', '<', period.end)
-      .where('customer_id', '>', after)
-      .where(({ not, exists, selectFrom }) => {
-        const final = selectFrom('invoices')
-          .select('id')
-          .whereRef('invoices.customer_id', '=', 'subscriptions.customer_id')
-          .where('period_start', '=', period.start)
-          .where('state', '=', 'final');
-        return not(exists(final));
-      })
-      .orderBy('customer_id')
+      .where('invoices.id', 'is', null)
+      .where('subscriptions.starts_at', '<', period.end)
+      .where('subscriptions.customer_id', '>', after)
+      .orderBy('subscriptions.customer_id')
       .limit(PAGE_ROWS)
       .execute();
     for (const row of rows) {

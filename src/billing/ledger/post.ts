@@ -5,7 +5,7 @@ import type { Database } from '../../storage/postgres/schema.ts';
 import { type Decimal, formatDecimal } from '../money.ts';
 
 /** One side of a ledger transaction. */
-export interface Posting {
+interface Posting {
   /** E.g. "revenue". Opened with its first posting. */
   readonly account: string;
   /** ISO 4217. */

@@ -70,9 +70,10 @@ export async function readPriceSpans(db: Kysely<Database>, customerId: string, p
   );
 }
 
-/** The start of the first whole hour that begins at this instant or after it. */
+/** The start of the first whole hour that begins at this instant, which is not before 1970, or after it. */
 export function firstHour(instant: Date): Date {
-  return new Date(Math.ceil(instant.getTime() / HOUR_MS) * HOUR_MS);
+  const restMs = instant.getTime() % HOUR_MS;
+  return restMs === 0 ? instant : new Date(instant.getTime() - restMs + HOUR_MS);
 }
 
 function planAt(

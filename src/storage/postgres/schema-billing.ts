@@ -26,7 +26,7 @@ export interface CustomersTable {
   created_at: Fixed<Date>;
 }
 
-export interface PlanVersionsTable {
+interface PlanVersionsTable {
   plan_id: Fixed<string>;
   /** From 1. */
   version: Fixed<number>;
@@ -35,7 +35,7 @@ export interface PlanVersionsTable {
   published_at: Fixed<Date>;
 }
 
-export interface PlanPricesTable {
+interface PlanPricesTable {
   plan_id: Fixed<string>;
   version: Fixed<number>;
   meter: Fixed<string>;
@@ -43,7 +43,7 @@ export interface PlanPricesTable {
   unit_price: Fixed<string>;
 }
 
-export interface SubscriptionsTable {
+interface SubscriptionsTable {
   customer_id: Fixed<string>;
   /** On a whole hour of UTC. */
   starts_at: Fixed<Date>;
@@ -89,25 +89,25 @@ export interface InvoiceLinesTable {
   regions: JSONColumnType<{ region: string; quantity: string }[], string, never>;
 }
 
-export interface InvoiceCountersTable {
+interface InvoiceCountersTable {
   /** What the numbers of one seller start with. */
   series: Fixed<string>;
   last_number: ColumnType<string, bigint, bigint>;
 }
 
-export interface ClosedPeriodsTable {
+interface ClosedPeriodsTable {
   /** E.g. "2026-09". */
   period: Fixed<string>;
   period_end: Fixed<Date>;
   closed_at: Fixed<Date>;
 }
 
-export interface LedgerAccountsTable {
+interface LedgerAccountsTable {
   id: Fixed<string>;
   opened_at: Fixed<Date>;
 }
 
-export interface LedgerTransactionsTable {
+interface LedgerTransactionsTable {
   /** A UUID. */
   id: Fixed<string>;
   idempotency_key: Fixed<string>;
@@ -118,7 +118,7 @@ export interface LedgerTransactionsTable {
   posted_at: Fixed<Date>;
 }
 
-export interface LedgerPostingsTable {
+interface LedgerPostingsTable {
   transaction_id: Fixed<string>;
   /** From 1. */
   position: Fixed<number>;

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addDecimals, compareDecimals, decimalOfDouble, formatDecimal, ZERO } from '../../../src/billing/money.ts';
 import { inPricedUnits, METERS, type RegionUsage } from '../../../src/billing/rating/meters.ts';

@@ -23,6 +23,8 @@ export interface Operation {
 
 /** What there is of a file: in the page cache, and on disk. */
 interface Content {
+  /** Its present name. */
+  path: string;
   cached: Buffer;
   durable: Buffer;
   readonly dirty: Set<number>;
@@ -73,7 +75,7 @@ export class SimulatedDisk implements SpoolDisk {
     for (const [path, content] of this.#durableNames) {
       this.#writeBackSome(content);
       const durable = Buffer.from(content.durable);
-      disk.#names.set(path, { cached: durable, durable: Buffer.from(durable), dirty: new Set() });
+      disk.#names.set(path, { path, cached: durable, durable: Buffer.from(durable), dirty: new Set() });
     }
     disk.#durableNames = new Map(disk.#names);
     return disk;
@@ -102,15 +104,16 @@ export class SimulatedDisk implements SpoolDisk {
   async open(path: string, mode: 'create' | 'write' | 'read'): Promise<SpoolFile> {
     await this.#ask('open', path);
     if (mode === 'create') {
-      const created = { cached: Buffer.alloc(0), durable: Buffer.alloc(0), dirty: new Set<number>() };
+      const created = { path, cached: Buffer.alloc(0), durable: Buffer.alloc(0), dirty: new Set<number>() };
       this.#changeNames(dirname(path), (names) => names.set(path, created));
     }
-    return this.#file(path, this.#content(path));
+    return this.#file(this.#content(path));
   }
 
   async rename(from: string, to: string): Promise<void> {
     await this.#ask('rename', from);
     const content = this.#content(from);
+    content.path = to;
     this.#changeNames(dirname(from), (names) => {
       names.delete(from);
       names.set(to, content);
@@ -134,16 +137,16 @@ export class SimulatedDisk implements SpoolDisk {
     return this.freeBytesLeft;
   }
 
-  #file(path: string, content: Content): SpoolFile {
+  #file(content: Content): SpoolFile {
     return {
       sizeBytes: async () => content.cached.length,
       read: async (target, position) => {
-        await this.#ask('read', path);
+        await this.#ask('read', content.path);
         return content.cached.copy(target, 0, position, Math.min(content.cached.length, position + target.length));
       },
       write: async (bytes, position) => {
         const cut = this.shortWrites && this.#random() < 0.2 ? Math.ceil(this.#random() * bytes.length) : bytes.length;
-        const failure = await this.#refusal('write', path);
+        const failure = await this.#refusal('write', content.path);
         // A write that fails may have got some of the way.
         if (failure !== undefined) {
           this.#write(content, bytes.subarray(0, Math.floor(this.#random() * bytes.length)), position);
@@ -153,7 +156,7 @@ export class SimulatedDisk implements SpoolDisk {
         return cut;
       },
       sync: async () => {
-        const failure = await this.#refusal('sync', path);
+        const failure = await this.#refusal('sync', content.path);
         if (failure !== undefined) {
           this.#writeBackSome(content);
           throw failure;
@@ -161,7 +164,7 @@ export class SimulatedDisk implements SpoolDisk {
         content.durable = Buffer.from(content.cached);
         content.dirty.clear();
       },
-      close: () => this.#ask('close', path),
+      close: () => this.#ask('close', content.path),
     };
   }
 
