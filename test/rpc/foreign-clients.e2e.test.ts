@@ -41,15 +41,17 @@ async function bufCurl(
 }
 
 async function curl(flags: string[], method: string, request: object, key = hostKey): Promise<string> {
-  const { stdout } = await run('curl', [
+  const headers = ['-H', `Authorization: Bearer ${key}`, '-H', 'Content-Type: application/json'];
+  const args = [
     '--silent',
     '--show-error',
     ...flags,
-    ...['-H', `Authorization: Bearer ${key}`],
-    ...['-H', 'Content-Type: application/json'],
-    ...['-d', JSON.stringify(request)],
+    ...headers,
+    '-d',
+    JSON.stringify(request),
     `${meterd.url}/${method}`,
-  ]);
+  ];
+  const { stdout } = await run('curl', args);
   return stdout;
 }
 

@@ -34,6 +34,10 @@ ORDER BY (customer_id, vm_id, window_start, window_end, value_hash)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- What each VM used in each hour, computed anew from windows whenever that hour was touched. The greatest version holds.
+-- Sums of hours need the carried columns: a window across an hour's edge counts in both hours, and
+-- `windows - windows_carried` counts it once, where it starts; `conflicts_carried` does the same for conflicts.
+-- `unobserved_nanos` is the time inside the hour right before this region's windows that no window of the VM covered: with
+-- it, expected time can be summed by region even where a VM changes regions within an hour.
 CREATE TABLE IF NOT EXISTS usage_hours (
   customer_id String,
   hour DateTime('UTC'),
@@ -48,8 +52,11 @@ CREATE TABLE IF NOT EXISTS usage_hours (
   network_rx_bytes UInt128,
   network_tx_bytes UInt128,
   observed_nanos UInt64,
+  unobserved_nanos UInt64,
   windows UInt64,
+  windows_carried UInt64,
   conflicts UInt64,
+  conflicts_carried UInt64,
   first_start DateTime64(9, 'UTC'),
   last_end DateTime64(9, 'UTC'),
   gaps Array(Tuple(start DateTime64(9, 'UTC'), end DateTime64(9, 'UTC'))),
