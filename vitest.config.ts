@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ['test/engines.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
+    testTimeout: 90_000,
     hookTimeout: 30_000,
     // A zone with an odd offset: what leans on the zone of the machine fails here.
     env: { TZ: 'Asia/Kathmandu' },

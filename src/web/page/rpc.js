@@ -1,5 +1,5 @@
 /** A call that meterd refused or that did not reach it. */
-export class CallFailed extends Error {
+class CallFailed extends Error {
   constructor(code, message) {
     super(message);
     this.code = code;
