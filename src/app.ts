@@ -242,7 +242,7 @@ function startJobs(
     graceMs: config.invoiceGraceMs,
     numberPrefix: config.invoicePrefix,
   };
-  const invoices = invoiceJob({ schedule: config.invoiceSchedule, store });
+  const invoices = invoiceJob({ schedule: config.invoiceSchedule, store, settle });
   const scheduler = new Scheduler({
     jobs: [rollup, invoices],
     runs: new JobRuns(postgres.db),

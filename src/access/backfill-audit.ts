@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { Clock } from '../lib/clock.ts';
-import { appendAudit } from '../billing/audit.ts';
+import { appendAudit } from '../audit/trail.ts';
 import type { Database } from '../storage/postgres/schema.ts';
 
 /** What one key backfilled since the last record of it. */

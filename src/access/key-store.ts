@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from 'kysely';
 import { CallerFault } from '../lib/failure.ts';
 import type { Clock } from '../lib/clock.ts';
-import { appendAudit } from '../billing/audit.ts';
+import { appendAudit } from '../audit/trail.ts';
 import { withTransactionLock } from '../storage/postgres/advisory-lock.ts';
 import type { ApiKeyRow } from '../storage/postgres/schema-control.ts';
 import type { Database } from '../storage/postgres/schema.ts';

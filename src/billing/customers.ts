@@ -1,10 +1,11 @@
 import type { Kysely, Selectable } from 'kysely';
 import { CallerFault } from '../lib/failure.ts';
+import { parseCustomerId, parseId } from '../lib/identifier.ts';
 import type { CustomersTable } from '../storage/postgres/schema-billing.ts';
 import type { Database } from '../storage/postgres/schema.ts';
-import { appendAudit } from './audit.ts';
+import { appendAudit } from '../audit/trail.ts';
 import { minorUnits } from './currencies.ts';
-import { type BillingStore, checkId, checkName } from './store.ts';
+import type { BillingStore } from './store.ts';
 
 /** Somebody who is billed, in one currency. */
 export interface Customer {
@@ -17,8 +18,7 @@ export interface Customer {
 
 export type CustomerRequest = Pick<Customer, 'customerId' | 'name' | 'currency'>;
 
-/** What old hosts sent where they knew no customer. Its usage is nobody's, so nobody may be billed for it. */
-const NO_CUSTOMER_ID = 'default-customer';
+const NAME_BYTES_MAX = 400;
 
 /**
  * Registers a customer. The same request again answers the same customer and changes nothing.
@@ -26,11 +26,8 @@ const NO_CUSTOMER_ID = 'default-customer';
  */
 export async function createCustomer(store: BillingStore, request: CustomerRequest, actor: string): Promise<Customer> {
   const { customerId, name, currency } = request;
-  checkId('customer_id', customerId);
-  if (customerId === NO_CUSTOMER_ID) {
-    throw new CallerFault('invalid_argument', 'customer_id', `customer_id: "${NO_CUSTOMER_ID}" stands for no customer`);
-  }
-  checkName('name', name);
+  parseCustomerId('customer_id', customerId);
+  parseId('name', name, NAME_BYTES_MAX);
   minorUnits(currency);
   return store.db.transaction().execute(async (transaction) => {
     const at = new Date(store.clock.nowMs());

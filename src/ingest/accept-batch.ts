@@ -2,10 +2,11 @@ import type { BillingMetrics } from '../../gen/billing/v1/metrics_pb.ts';
 import { CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
 import type { Clock } from '../lib/clock.ts';
 import { CallerFault } from '../lib/failure.ts';
+import { parseId } from '../lib/identifier.ts';
 import type { RecentWindows, Sync } from './dedup.ts';
 import { encodeRecord, TouchedHours } from './record.ts';
 import { encodeRow, windowKey } from './row-binary.ts';
-import { isLate, parseId, parseWindow, type TimeBounds } from './validate.ts';
+import { isLate, parseWindow, type TimeBounds } from './validate.ts';
 import type { Provenance, Sender, Window } from './window.ts';
 
 /** One call's windows, as decoded. */
@@ -189,7 +190,7 @@ function checkBatch(batch: Batch, windowsMax: number): void {
     const message = `metrics: ${batch.metrics.length} windows in one batch, more than ${windowsMax}`;
     throw new CallerFault('invalid_argument', 'metrics', message);
   }
-  if (batch.instanceId !== '') parseId('instance_id', batch.instanceId, 128);
+  if (batch.instanceId !== '') parseId('instance_id', batch.instanceId);
 }
 
 function conflictFault(window: Window): CallerFault {

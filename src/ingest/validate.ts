@@ -1,5 +1,6 @@
 import type { BillingMetrics } from '../../gen/billing/v1/metrics_pb.ts';
 import { CallerFault } from '../lib/failure.ts';
+import { parseCustomerId, parseId } from '../lib/identifier.ts';
 import type { Sender, Window } from './window.ts';
 
 const SECOND_NANOS = 1_000_000_000n;
@@ -9,11 +10,8 @@ const EARLIEST_NANOS = 946_684_800n * SECOND_NANOS;
 /** 2200-01-01T00:00:00Z: Unix nanoseconds in 64 bits end in 2262. */
 const LATEST_NANOS = 7_258_118_400n * SECOND_NANOS;
 /** A window reaches into two hours at most, which the rollup and its queries rely on. */
-export const WINDOW_NANOS_MAX = 3600n * SECOND_NANOS;
-const ID_BYTES_MAX = 128;
+const WINDOW_NANOS_MAX = 3600n * SECOND_NANOS;
 const REGION_BYTES_MAX = 64;
-/** What the old hosts sent for "no customer": nobody's bill. */
-export const NO_CUSTOMER_ID = 'default-customer';
 
 /** How far from now a window may lie. */
 export interface TimeBounds {
@@ -28,11 +26,8 @@ export interface TimeBounds {
  * @throws CallerFault naming the field, its value and the bound
  */
 export function parseWindow(metrics: BillingMetrics, sender: Sender, bounds: TimeBounds): Window {
-  const vmId = parseId('vm_id', metrics.vmId, ID_BYTES_MAX);
-  const customerId = parseId('customer_id', metrics.customerId, ID_BYTES_MAX);
-  if (customerId === NO_CUSTOMER_ID) {
-    throw new CallerFault('invalid_argument', 'customer_id', `customer_id: "${NO_CUSTOMER_ID}" stands for no customer`);
-  }
+  const vmId = parseId('vm_id', metrics.vmId);
+  const customerId = parseCustomerId('customer_id', metrics.customerId);
   const region = parseId('region', metrics.region, REGION_BYTES_MAX);
   const startNanos = parseTime('window_start', metrics.windowStart);
   const endNanos = parseTime('window_end', metrics.windowEnd);
@@ -58,33 +53,13 @@ export function parseWindow(metrics: BillingMetrics, sender: Sender, bounds: Tim
     networkRxBytes: metrics.networkRxBytes,
     networkTxBytes: metrics.networkTxBytes,
     sampledAtNanos: metrics.timestamp === undefined ? endNanos : parseTime('timestamp', metrics.timestamp),
-    bootId: metrics.bootId === '' ? '' : parseId('boot_id', metrics.bootId, ID_BYTES_MAX),
+    bootId: metrics.bootId === '' ? '' : parseId('boot_id', metrics.bootId),
   };
 }
 
 /** Whether a window is so old that only the right to backfill lets it in. */
 export function isLate(endNanos: bigint, bounds: TimeBounds): boolean {
   return endNanos < bounds.nowNanos - BigInt(bounds.lateDaysMax) * DAY_NANOS;
-}
-
-/**
- * An id is 1 to `bytesMax` bytes of UTF-8 without control characters, so that ids can be joined with a NUL between them.
- * @throws CallerFault
- */
-export function parseId(field: string, value: string, bytesMax: number): string {
-  if (value === '') throw new CallerFault('invalid_argument', field, `${field} is empty`);
-  const bytes = Buffer.byteLength(value);
-  if (bytes > bytesMax) {
-    throw new CallerFault('invalid_argument', field, `${field} is ${bytes} bytes long, more than ${bytesMax}`);
-  }
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i);
-    if (code < 0x20 || code === 0x7f) {
-      const shown = JSON.stringify(value);
-      throw new CallerFault('invalid_argument', field, `${field}: ${shown} has a control character at ${i}`);
-    }
-  }
-  return value;
 }
 
 function parseTime(field: string, value: { seconds: bigint; nanos: number } | undefined): bigint {

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { ListAuditRecordsRequest, ListAuditRecordsResponseSchema } from '../../gen/billing/v1/audit_pb.ts';
-import { listAudit } from '../billing/audit.ts';
+import { listAudit } from '../audit/trail.ts';
 import type { BillingStore } from '../billing/store.ts';
 import { pageSize } from './fields.ts';
 import { fromPageToken, pageOf } from './page-token.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { listAudit } from '../../src/billing/audit.ts';
+import { listAudit } from '../../src/audit/trail.ts';
 import { createCustomer, getCustomer, listCustomers, registeredAmong } from '../../src/billing/customers.ts';
 import { postgresForTest } from '../database.ts';
 import { ACTOR, aStore } from './a-store.ts';
@@ -34,7 +34,7 @@ describe('customers', () => {
     [{ customerId: 'a\u0000b' }, 'customer_id', String.raw`customer_id: "a\u0000b" has a control character at 1`],
     [{ customerId: 'ü'.repeat(65) }, 'customer_id', 'customer_id is 130 bytes long, more than 128'],
     [{ name: '' }, 'name', 'name is empty'],
-    [{ name: 'x'.repeat(201) }, 'name', 'name is 201 long, more than 200'],
+    [{ name: 'x'.repeat(401) }, 'name', 'name is 401 bytes long, more than 400'],
     [{ currency: 'usd' }, 'currency', 'currency: "usd" is no active currency of ISO 4217, e.g. "USD"'],
   ])('are refused with %j', async (change, field, message) => {
     const refused = createCustomer(store, { ...ACME, ...change }, ACTOR);

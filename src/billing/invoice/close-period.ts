@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely';
 import { messageOf } from '../../lib/failure.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import { appendAudit } from '../audit.ts';
+import { appendAudit } from '../../audit/trail.ts';
 import { monthsOver, parsePeriod, type Period } from '../period.ts';
 import { type BillingStore, lockPrices } from '../store.ts';
 import { checkOver, closeCustomer, type InvoicingStore } from './close-customer.ts';

@@ -3,7 +3,7 @@ import { type Selectable, sql, type Transaction } from 'kysely';
 import { withTransactionLock } from '../../storage/postgres/advisory-lock.ts';
 import type { InvoicesTable } from '../../storage/postgres/schema-billing.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import { appendAudit } from '../audit.ts';
+import { appendAudit } from '../../audit/trail.ts';
 import type { Customer } from '../customers.ts';
 import { postToLedger } from '../ledger/post.ts';
 import { negate, parseDecimal } from '../money.ts';

@@ -1,11 +1,12 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import { CallerFault } from '../../lib/failure.ts';
+import { parseId } from '../../lib/identifier.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import { appendAudit } from '../audit.ts';
+import { appendAudit } from '../../audit/trail.ts';
 import { minorUnits } from '../currencies.ts';
 import { checkInstant } from '../period.ts';
 import { METERS } from '../rating/meters.ts';
-import { type BillingStore, checkId, lockPrices } from '../store.ts';
+import { type BillingStore, lockPrices } from '../store.ts';
 import {
   parseRates,
   planVersions,
@@ -37,7 +38,7 @@ export async function publishPlan(
   actor: string,
 ): Promise<PlanVersion> {
   const { planId, currency, validFrom } = request;
-  checkId('plan_id', planId);
+  parseId('plan_id', planId);
   minorUnits(currency);
   checkInstant('valid_from', validFrom);
   const wanted: NewVersion = { planId, currency, prices: parseRates(request.rates), validFrom };

@@ -1,7 +1,7 @@
 import { sql, type Transaction } from 'kysely';
 import { CallerFault } from '../../lib/failure.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import { appendAudit } from '../audit.ts';
+import { appendAudit } from '../../audit/trail.ts';
 import { getCustomer } from '../customers.ts';
 import { checkInstant } from '../period.ts';
 import { type BillingStore, lockPrices } from '../store.ts';

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { listAudit, verifyAudit } from '../../../src/billing/audit.ts';
+import { listAudit, verifyAudit } from '../../../src/audit/trail.ts';
 import { closeCustomer } from '../../../src/billing/invoice/close-customer.ts';
 import { closePeriod, InvoicesFailed, openPeriods } from '../../../src/billing/invoice/close-period.ts';
 import { hashLines } from '../../../src/billing/invoice/compute-invoice.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { listAudit } from '../../../src/billing/audit.ts';
+import { listAudit } from '../../../src/audit/trail.ts';
 import { closePeriod } from '../../../src/billing/invoice/close-period.ts';
 import { showPrices } from '../../../src/billing/plans/plan-version.ts';
 import { listPlans, publishPlan } from '../../../src/billing/plans/publish-plan.ts';

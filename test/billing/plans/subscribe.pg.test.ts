@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { listAudit } from '../../../src/billing/audit.ts';
+import { listAudit } from '../../../src/audit/trail.ts';
 import { createCustomer } from '../../../src/billing/customers.ts';
 import { closePeriod, openPeriods } from '../../../src/billing/invoice/close-period.ts';
 import { parsePeriod } from '../../../src/billing/period.ts';

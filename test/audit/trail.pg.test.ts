@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { appendAudit, listAudit, verifyAudit } from '../../src/billing/audit.ts';
+import { appendAudit, listAudit, verifyAudit } from '../../src/audit/trail.ts';
 import { postgresForTest } from '../database.ts';
 
 const { db } = await postgresForTest();
