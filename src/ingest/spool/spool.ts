@@ -9,7 +9,8 @@ import { FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, frameBytes, SEGMENT_HEADER_BYTES
 import { GroupCommit } from './group-commit.ts';
 import { Quarantine } from './quarantine.ts';
 import { RecordReader, type Batch } from './record-reader.ts';
-import { recover, type Recovered } from './recovery.ts';
+import { recover } from './recovery.ts';
+import type { Recovered } from './recovery-walk.ts';
 import { amountAfter, runsAfter, type Position } from './segment.ts';
 import { SegmentShelf } from './segment-shelf.ts';
 

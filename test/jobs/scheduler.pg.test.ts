@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { JobRuns } from '../../src/jobs/job-runs.ts';
+import { type Job, Scheduler } from '../../src/jobs/scheduler.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { CallerFault } from '../../src/lib/failure.ts';
+import { tryAdvisoryLock } from '../../src/storage/postgres/advisory-lock.ts';
+import type { JobEvent } from '../../src/telemetry/events.ts';
+import { postgresForTest } from '../database.ts';
+
+const { db, pool } = await postgresForTest();
+const runs = new JobRuns(db);
+/** Never comes of itself: these tests say when a job runs. */
+const NEVER = '0 0 29 2 1';
+
+function schedulerOf(...jobs: Job[]) {
+  const told: { succeeded: JobEvent[]; failed: [string, unknown][] } = { succeeded: [], failed: [] };
+  const scheduler = new Scheduler({
+    jobs,
+    runs,
+    clock: systemClock,
+    tryLock: (name, work) => tryAdvisoryLock(pool, name, work),
+    onSucceeded: (event) => told.succeeded.push(event),
+    onFailed: (event, reason) => told.failed.push([event.period, reason]),
+  });
+  return { scheduler, told };
+}
+
+function jobOf(name: string, run: Job['run'], due: Job['due'] = async () => []): Job {
+  return { name, schedule: NEVER, timeoutMs: 60_000, due, run };
+}
+
+describe('Scheduler', () => {
+  it('notes a run with what it touched', async () => {
+    const { scheduler, told } = schedulerOf(jobOf('noted', async (period) => `did ${period}`));
+    const run = await scheduler.runNow('noted', '2026-09');
+    expect(run).toMatchObject({ job: 'noted', period: '2026-09', outcome: 'succeeded', detail: 'did 2026-09' });
+    expect(run.endedAt?.getTime()).toBeGreaterThanOrEqual(run.startedAt.getTime());
+    expect(await runs.list('noted', undefined, 10)).toEqual([run]);
+    expect(told.succeeded).toHaveLength(1);
+  });
+
+  it('tells a failed run with its reason, and gives the reason to the caller', async () => {
+    const fault = new CallerFault('failed_precondition', 'period', 'not over');
+    const { scheduler, told } = schedulerOf(jobOf('failing', () => Promise.reject(fault)));
+    await expect(scheduler.runNow('failing', '2026-09')).rejects.toBe(fault);
+    expect(await runs.list('failing', undefined, 10)).toMatchObject([{ outcome: 'failed', detail: 'not over' }]);
+    expect(told.failed).toEqual([['2026-09', fault]]);
+  });
+
+  it('never runs a job beside itself, on this process or another', async () => {
+    const entered = Promise.withResolvers<void>();
+    const leave = Promise.withResolvers<string>();
+    const job = jobOf('alone', () => {
+      entered.resolve();
+      return leave.promise;
+    });
+    const { scheduler } = schedulerOf(job);
+    const { scheduler: elsewhere } = schedulerOf(job);
+    const first = scheduler.runNow('alone', '');
+    await entered.promise;
+    await expect(scheduler.runNow('alone', '')).rejects.toMatchObject({ kind: 'aborted' });
+    await expect(elsewhere.runNow('alone', '')).rejects.toMatchObject({ kind: 'aborted' });
+    leave.resolve('done');
+    expect(await first).toMatchObject({ outcome: 'succeeded' });
+    expect(await elsewhere.runNow('alone', '')).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  it('catches up at the start with what came due, oldest first, and goes on behind a failure at the next start', async () => {
+    const done: string[] = [];
+    const all = ['2026-01', '2026-02', '2026-03'];
+    const finished = Promise.withResolvers<void>();
+    const job = jobOf(
+      'caught-up',
+      async (period) => {
+        if (period === '2026-02' && !done.includes('failed once')) {
+          done.push('failed once');
+          throw new Error('not yet');
+        }
+        done.push(period);
+        if (period === '2026-03') finished.resolve();
+        return '';
+      },
+      async () => all.filter((period) => !done.includes(period)),
+    );
+    const first = schedulerOf(job);
+    first.scheduler.start();
+    await expect.poll(() => first.told.failed.length).toBe(1);
+    await first.scheduler.stop();
+    expect(done).toEqual(['2026-01', 'failed once']);
+    const second = schedulerOf(job);
+    second.scheduler.start();
+    await finished.promise;
+    await second.scheduler.stop();
+    expect(done).toEqual(['2026-01', 'failed once', '2026-02', '2026-03']);
+  });
+
+  it('ends the row of a run whose process died', async () => {
+    await runs.started('died', 'a', new Date());
+    const { scheduler } = schedulerOf(jobOf('died', async () => 'well'));
+    await scheduler.runNow('died', 'b');
+    expect(await runs.list('died', undefined, 10)).toMatchObject([
+      { period: 'b', outcome: 'succeeded' },
+      { period: 'a', outcome: 'failed', detail: 'the process ended before the run did' },
+    ]);
+  });
+
+  it('ends a run that takes too long, and one that is under way when it stops', async () => {
+    const untilEnded = (_: string, signal: AbortSignal): Promise<string> => {
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    const slow = schedulerOf({ ...jobOf('slow', untilEnded), timeoutMs: 20 });
+    await expect(slow.scheduler.runNow('slow', '')).rejects.toMatchObject({ name: 'TimeoutError' });
+    const stopped = schedulerOf(jobOf('stopped', untilEnded, async () => ['']));
+    stopped.scheduler.start();
+    await expect.poll(async () => (await runs.list('stopped', undefined, 1)).length).toBe(1);
+    await stopped.scheduler.stop();
+    expect(await runs.list('stopped', undefined, 1)).toMatchObject([{ outcome: 'failed', detail: 'meterd stops' }]);
+  });
+
+  it('knows its jobs', async () => {
+    const { scheduler } = schedulerOf(jobOf('known', async () => ''));
+    await expect(scheduler.runNow('unknown', '')).rejects.toMatchObject({ kind: 'not_found' });
+  });
+});

@@ -1,0 +1,29 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import { describe, expect, it } from 'vitest';
+import { CallerFault, NotNow } from '../../src/lib/failure.ts';
+import { isOurs, toConnectError } from '../../src/rpc/errors.ts';
+
+describe('toConnectError', () => {
+  it("keeps the caller's faults with their message", () => {
+    const error = toConnectError(new CallerFault('out_of_range', 'window_end', 'window_end: too late'));
+    expect([error.code, error.rawMessage, isOurs(error)]).toEqual([Code.OutOfRange, 'window_end: too late', false]);
+  });
+
+  it('says when to try again', () => {
+    const error = toConnectError(new NotNow('resource_exhausted', 1500, 'the spool is full'));
+    expect([error.code, error.metadata.get('retry-after')]).toEqual([Code.ResourceExhausted, '2']);
+    expect(toConnectError(new NotNow('unavailable', 1, 'x')).metadata.get('retry-after')).toBe('1');
+  });
+
+  it('says nothing of the inside of what is ours', () => {
+    const error = toConnectError(new Error('row of customer acme is broken'));
+    expect([error.code, isOurs(error)]).toEqual([Code.Internal, true]);
+    expect(error.rawMessage).not.toContain('acme');
+    expect(error.cause).toBeInstanceOf(Error);
+  });
+
+  it('passes on what is a Connect error already', () => {
+    const error = new ConnectError('x', Code.Aborted);
+    expect(toConnectError(error)).toBe(error);
+  });
+});
