@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { ClickHouseWriter, type DrainedBatch } from '../../src/ingest/clickhouse-writer.ts';
@@ -75,7 +75,7 @@ async function count(table: string, customerId: string): Promise<number> {
 /** Passes calls on to ClickHouse, but for those that `drops` says fail. */
 async function proxy(drops: (query: string) => boolean): Promise<{ server: Server; proxyUrl: string }> {
   const target = new URL(url);
-  const server = createServer(async (request, response) => {
+  const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const path = new URL(request.url ?? '', target.origin);
@@ -88,7 +88,8 @@ async function proxy(drops: (query: string) => boolean): Promise<{ server: Serve
     const answer = await fetch(path, { method: 'POST', headers, body });
     response.writeHead(answer.status);
     response.end(Buffer.from(await answer.arrayBuffer()));
-  });
+  };
+  const server = createServer((request, response) => void pass(request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
