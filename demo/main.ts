@@ -4,7 +4,7 @@ import { freeAddress, type MeterdProcess, startMeterd, stopMeterd } from './mete
 import { Progress } from './progress.ts';
 import { replay } from './replay.ts';
 import { toJson, toText } from './report.ts';
-import { createHostKeys, registerCustomer, revokeHostKeys } from './set-up.ts';
+import { createHostKeys, registerCustomer, revokeHostKeys, subscribe } from './set-up.ts';
 import { type WorkedExample, workedExample } from './worked-example.ts';
 
 const USAGE = `Usage: npm run demo [-- --once] [--json]
@@ -59,6 +59,7 @@ async function run(meterd: MeterdProcess, example: WorkedExample): Promise<objec
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   process.stderr.write(`Sent in ${seconds} s: ${replayed.accepted} accepted, ${replayed.duplicate} duplicates\n`);
   await revokeHostKeys(meterd, hostKeys);
+  await subscribe(meterd, example);
   process.stderr.write(`Rolling up and closing ${example.period} …\n`);
   await closeMonth(meterd, example);
   const usage = await readUsage(meterd, example);

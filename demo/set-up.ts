@@ -21,7 +21,7 @@ export interface HostKey {
 /** Prices do not depend on the month that is replayed, so that a later run finds them as they are. */
 const PRICES_FROM_MS = Date.UTC(2026, 0, 1);
 
-/** Registers the customer, publishes the plan, subscribes. Again changes nothing. */
+/** Registers the customer and publishes the plan. Again changes nothing. */
 export async function registerCustomer(target: Target, example: WorkedExample): Promise<void> {
   const { customerId, planId } = example;
   const customers = clientOf(CustomerService, target.url, target.adminKey);
@@ -29,6 +29,14 @@ export async function registerCustomer(target: Target, example: WorkedExample): 
   await customers.createCustomer({ customerId, name: 'Acme Ltd', currency: 'USD' });
   const rates = { cpuPerCoreHour: 0.05, memoryPerGbHour: 0.02, diskIoPerGb: 0.01, networkPerGb: 0.01 };
   await plans.publishPlan({ planId, currency: 'USD', rates, validFrom: timestampFromMs(PRICES_FROM_MS) });
+}
+
+/**
+ * Gives the customer the plan. Only once the month's windows are in: the month is long over, so from the subscription on
+ * the invoice job may make its invoice final at any moment.
+ */
+export async function subscribe(target: Target, { customerId, planId }: WorkedExample): Promise<void> {
+  const plans = clientOf(PlanService, target.url, target.adminKey);
   await plans.subscribe({ customerId, planId, startsAt: timestampFromMs(PRICES_FROM_MS) });
 }
 

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { closeMonth, readInvoice, readUsage } from '../../demo/close-month.ts';
 import { type MeterdProcess, startMeterd, stopMeterd } from '../../demo/meterd-process.ts';
 import { replay } from '../../demo/replay.ts';
-import { createHostKeys, type HostKey, registerCustomer } from '../../demo/set-up.ts';
+import { createHostKeys, type HostKey, registerCustomer, subscribe } from '../../demo/set-up.ts';
 import { type ExampleVm, workedExample, type WorkedExample } from '../../demo/worked-example.ts';
 import { folderForTest } from '../meterd.ts';
 
@@ -67,6 +67,7 @@ it('loses nothing that was acknowledged and bills nothing twice when it is kille
   });
   expect(counts.sent).toBe(112_320);
   expect(counts.duplicate).toBeGreaterThanOrEqual(60_000);
+  await subscribe(third, example);
   await closeMonth(third, example);
   const usage = await readUsage(third, example);
   expect(usage.total).toMatchObject({ windows: 112_320n, observedNanos: String(1872n * 3_600_000_000_000n) });
