@@ -34,7 +34,7 @@ export async function startMeterd(
 
 /** Asks meterd to stop and waits until it has. @returns its exit code */
 export async function stopMeterd(meterd: MeterdProcess): Promise<number | null> {
-  if (meterd.child.exitCode !== null) return meterd.child.exitCode;
+  if (meterd.child.exitCode !== null || meterd.child.signalCode !== null) return meterd.child.exitCode;
   const exited = once(meterd.child, 'exit');
   meterd.child.kill('SIGTERM');
   await exited;

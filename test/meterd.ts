@@ -11,7 +11,7 @@ export interface TestMeterd extends MeterdProcess {
   readonly dataDir: string;
 }
 
-/** A folder for this test file alone; removed when the file is done. */
+/** A folder for this test file alone; removed when the file is done. To be called at the top of the file. */
 export async function folderForTest(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'meterd-e2e-'));
   afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -27,6 +27,7 @@ export async function meterdForTest(environment: Readonly<Record<string, string>
     DATABASE_URL: await createPostgresDatabase(),
     ...environment,
   });
+  // One that stayed behind would keep the run from ending.
   afterAll(() => stopMeterd(meterd));
   return { ...meterd, dataDir };
 }

@@ -7,7 +7,9 @@ import { folderForTest } from '../meterd.ts';
 const run = promisify(execFile);
 const DEMO = fileURLToPath(new URL('../../demo/main.ts', import.meta.url));
 
-async function demo(dataDir: string): Promise<Record<string, unknown>> {
+const dataDir = await folderForTest();
+
+async function demo(): Promise<Record<string, unknown>> {
   const env = { ...process.env, METERD_DATA_DIR: dataDir, METERD_LISTEN: '127.0.0.1:0' };
   const { stdout } = await run(process.execPath, [DEMO, '--once', '--json'], { env });
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
@@ -29,7 +31,6 @@ const RESULT = {
 };
 
 it('bills the worked example to the cent, and the same when everything is sent again', async () => {
-  const dataDir = await folderForTest();
-  expect(await demo(dataDir)).toEqual({ ...RESULT, windowsDuplicate: 0 });
-  expect(await demo(dataDir)).toEqual({ ...RESULT, windowsDuplicate: 112_320 });
+  expect(await demo()).toEqual({ ...RESULT, windowsDuplicate: 0 });
+  expect(await demo()).toEqual({ ...RESULT, windowsDuplicate: 112_320 });
 }, 120_000);

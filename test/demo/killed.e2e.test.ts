@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { closeMonth, readInvoice, readUsage } from '../../demo/close-month.ts';
 import { type MeterdProcess, startMeterd, stopMeterd } from '../../demo/meterd-process.ts';
 import { replay } from '../../demo/replay.ts';
@@ -9,6 +9,14 @@ import { folderForTest } from '../meterd.ts';
 
 const WINDOWS_PER_BATCH = 300;
 const example = workedExample(Date.now());
+const dataDir = await folderForTest();
+
+/** One that a failed test left behind would keep the run from ending. */
+async function start(): Promise<MeterdProcess> {
+  const meterd = await startMeterd(dataDir, { METERD_LISTEN: '127.0.0.1:0' });
+  onTestFinished(async () => void (await stopMeterd(meterd)));
+  return meterd;
+}
 
 /** Sends until meterd is killed under it. @returns how many windows of each VM were acknowledged, from its first on */
 async function sendUntilKilled(
@@ -37,8 +45,6 @@ function acknowledgedPart(acknowledged: Map<string, number>): { vm: ExampleVm; e
 }
 
 it('loses nothing that was acknowledged and bills nothing twice when it is killed twice in the middle', async () => {
-  const dataDir = await folderForTest();
-  const start = (): Promise<MeterdProcess> => startMeterd(dataDir, { METERD_LISTEN: '127.0.0.1:0' });
   const first = await start();
   await registerCustomer(first, example);
   const hostKeys = await createHostKeys(first, example);
