@@ -18,7 +18,7 @@ import { authGate } from './rpc/auth.ts';
 import { httpHandler } from './rpc/http-handler.ts';
 import { Listener } from './rpc/listener.ts';
 import { observe } from './rpc/observe.ts';
-import { routes, type Served } from './rpc/routes.ts';
+import { rawRoutes, routes, type Served } from './rpc/routes.ts';
 import { connectClickHouse } from './storage/clickhouse/client.ts';
 import { migrateClickHouse } from './storage/clickhouse/migrate.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
@@ -204,7 +204,7 @@ async function startCollecting(
     clock,
     limits: config,
     onAccepted: (windows) => live.publish(windows),
-    onBackfilled: (credentialId, windows) => backfills.note(credentialId, windows),
+    onBackfilled: (credentialId, backfilled) => backfills.note(credentialId, backfilled),
     onVerdict: (verdict) => events.batchTaken(verdict),
     onSpoolEvent: (event) => tellSpoolEvent(events, event),
     onStored: (rows, bytes, durationMs) => events.blockStored(rows, bytes, durationMs),
@@ -271,6 +271,7 @@ function serve(
       jsonOptions: { alwaysEmitImplicit: true, ignoreUnknownFields: true },
     },
     routes: routes(given.served),
+    rawRoutes: rawRoutes(given.served),
     pages: given.pages,
     onFailure: (reason, path) => events.requestFailed(path, reason),
   });

@@ -5,14 +5,9 @@ import type { Database } from '../storage/postgres/schema.ts';
 
 /** What one key backfilled since the last record of it. */
 interface Backfill {
-  windows: number;
-  fromNanos: bigint;
-  toNanos: bigint;
-}
-
-interface BackfilledWindow {
-  readonly startNanos: bigint;
-  readonly endNanos: bigint;
+  readonly windows: number;
+  readonly fromNanos: bigint;
+  readonly toNanos: bigint;
 }
 
 /**
@@ -29,14 +24,9 @@ export class BackfillAudit {
     this.#clock = clock;
   }
 
-  note(keyId: string, windows: readonly BackfilledWindow[]): void {
-    const sum = this.#byKey.get(keyId) ?? { windows: 0, fromNanos: 1n << 63n, toNanos: 0n };
-    sum.windows += windows.length;
-    for (const { startNanos, endNanos } of windows) {
-      if (startNanos < sum.fromNanos) sum.fromNanos = startNanos;
-      if (endNanos > sum.toNanos) sum.toNanos = endNanos;
-    }
-    this.#byKey.set(keyId, sum);
+  note(keyId: string, more: Backfill): void {
+    const sum = this.#byKey.get(keyId);
+    this.#byKey.set(keyId, sum === undefined ? { ...more } : sumOf(sum, more));
   }
 
   /** Writes what was noted. @throws what Postgres throws; what was noted is then kept for the next flush */
@@ -54,20 +44,19 @@ export class BackfillAudit {
           }),
         );
       } catch (reason) {
-        this.#restore(keyId, sum);
+        this.note(keyId, sum);
         throw reason;
       }
     }
   }
+}
 
-  #restore(keyId: string, sum: Backfill): void {
-    const later = this.#byKey.get(keyId);
-    this.#byKey.set(keyId, {
-      windows: sum.windows + (later?.windows ?? 0),
-      fromNanos: later !== undefined && later.fromNanos < sum.fromNanos ? later.fromNanos : sum.fromNanos,
-      toNanos: later !== undefined && later.toNanos > sum.toNanos ? later.toNanos : sum.toNanos,
-    });
-  }
+function sumOf(a: Backfill, b: Backfill): Backfill {
+  return {
+    windows: a.windows + b.windows,
+    fromNanos: a.fromNanos < b.fromNanos ? a.fromNanos : b.fromNanos,
+    toNanos: a.toNanos > b.toNanos ? a.toNanos : b.toNanos,
+  };
 }
 
 function isoSeconds(nanos: bigint): string {

@@ -1,17 +1,20 @@
-import type { BillingMetrics } from '../../gen/billing/v1/metrics_pb.ts';
-import { CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
+import { fromBinary } from '@bufbuild/protobuf';
+import { type BillingMetrics, BillingMetricsSchema, CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
 import type { Clock } from '../lib/clock.ts';
-import { CallerFault } from '../lib/failure.ts';
+import { CallerFault, messageOf } from '../lib/failure.ts';
 import { parseId } from '../lib/identifier.ts';
 import type { RecentWindows, Sync } from './dedup.ts';
 import { encodeRecord, TouchedHours } from './record.ts';
-import { encodeRow, windowKey } from './row-binary.ts';
+import { RowBatch } from './row-batch.ts';
+import { readRows, type Row } from './row-binary.ts';
+import { SenderScope } from './sender-scope.ts';
 import { isLate, parseWindow, type TimeBounds } from './validate.ts';
-import type { Provenance, Sender, Window } from './window.ts';
+import type { Sender, Window } from './window.ts';
+import { WireWindow } from './wire-window.ts';
 
-/** One call's windows, as decoded. */
+/** One call's windows: each as its protobuf bytes, or decoded where the call came in JSON. */
 export interface Batch {
-  readonly metrics: readonly BillingMetrics[];
+  readonly metrics: readonly (Uint8Array | BillingMetrics)[];
   readonly instanceId: string;
   readonly sequence: bigint;
   readonly counterTemporality: CounterTemporality;
@@ -33,6 +36,18 @@ export interface Verdict {
   readonly faults: readonly WindowFault[];
 }
 
+/** Windows that were accepted; read from their rows only when somebody goes over them. */
+export interface AcceptedWindows extends Iterable<Row> {
+  readonly length: number;
+}
+
+/** Windows that only the right to backfill let in, summed up. */
+export interface Backfilled {
+  windows: number;
+  fromNanos: bigint;
+  toNanos: bigint;
+}
+
 /** The spool as ingest needs it. */
 export interface Appender {
   /** Resolves when the payload is on disk. @throws NotNow where there is no room */
@@ -47,33 +62,41 @@ export interface IngestOptions {
   readonly lateDaysMax: number;
   readonly aheadSecondsMax: number;
   /** Told of windows once they are on disk. */
-  readonly onAccepted: (windows: readonly Window[]) => void;
+  readonly onAccepted: (windows: AcceptedWindows) => void;
   /** Told of each batch that was answered. */
   readonly onVerdict: (verdict: Verdict) => void;
-  /** Told of windows that only the right to backfill let in. */
-  readonly onBackfilled: (credentialId: string, windows: readonly Window[]) => void;
+  /** Told of windows that only the right to backfill let in, once they are on disk. */
+  readonly onBackfilled: (credentialId: string, backfilled: Backfilled) => void;
 }
 
-/** What sorting a batch's windows leaves to do. */
-interface Sorted {
-  readonly fresh: Window[];
-  readonly backfilled: Window[];
-  readonly keys: string[];
-  readonly rows: Buffer[];
+/** A batch while its windows are sorted. */
+interface Sorting {
+  readonly sender: Sender;
+  readonly bounds: TimeBounds;
+  readonly scope: SenderScope;
+  readonly sync: Sync;
+  readonly number: number;
+  readonly rows: RowBatch;
   readonly touched: TouchedHours;
   /** The syncs that duplicates of windows still on their way to disk wait for. */
   readonly awaited: Set<Promise<void>>;
   readonly faults: WindowFault[];
+  /** Where the rows of conflicting reports start. */
+  readonly conflicts: Set<number>;
+  readonly backfilled: Backfilled;
   duplicate: number;
-  conflicting: number;
 }
 
+const HOUR_SECONDS = 3600;
+const HOUR_NANOS = 3_600_000_000_000;
+
 /**
- * The whole path from a decoded batch to the promise: validate → deduplicate → spool → sync → verdict. When `accept`
+ * The whole path from a batch to the promise: read and validate → deduplicate → spool → sync → verdict. When `accept`
  * returns, every window that it counts as accepted or duplicate is on disk.
  */
 export class Ingest {
   readonly #options: IngestOptions;
+  readonly #wire = new WireWindow();
   #lastReceivedNanos = 0n;
 
   constructor(options: IngestOptions) {
@@ -83,93 +106,110 @@ export class Ingest {
   /** @throws CallerFault where the batch as a whole is wrong; NotNow where there is no room */
   async accept(batch: Batch, sender: Sender): Promise<Verdict> {
     checkBatch(batch, this.#options.batchWindowsMax);
-    const sync: Sync = { done: undefined };
-    const sorted = this.#sort(batch, sender, sync);
-    if (sorted.rows.length > 0) await this.#store(sorted, sync);
-    await Promise.all(sorted.awaited);
-    if (sorted.fresh.length > 0) this.#options.onAccepted(sorted.fresh);
-    if (sorted.backfilled.length > 0) this.#options.onBackfilled(sender.credentialId, sorted.backfilled);
-    const verdict = {
-      accepted: sorted.fresh.length,
-      duplicate: sorted.duplicate,
-      conflicting: sorted.conflicting,
-      refused: sorted.faults.length - sorted.conflicting,
-      faults: sorted.faults,
-    };
+    const sorting = this.#begin(batch, sender);
+    try {
+      batch.metrics.forEach((metrics, index) => this.#sort(metrics, index, sorting));
+    } catch (reason) {
+      // What was remembered of the batch is not going to be stored.
+      this.#options.recent.forget(sorting.rows.rows(), sorting.number);
+      throw reason;
+    }
+    await this.#store(sorting);
+    await Promise.all(sorting.awaited);
+    const verdict = verdictOf(sorting);
+    const { rows, conflicts, backfilled } = sorting;
+    if (verdict.accepted > 0) this.#options.onAccepted(acceptedOf(rows, conflicts));
+    if (backfilled.windows > 0) this.#options.onBackfilled(sender.credentialId, backfilled);
     this.#options.onVerdict(verdict);
     return verdict;
   }
 
-  #sort(batch: Batch, sender: Sender, sync: Sync): Sorted {
-    const { clock, lateDaysMax, aheadSecondsMax } = this.#options;
-    const bounds = { nowNanos: clock.nowNanos(), lateDaysMax, aheadNanosMax: BigInt(aheadSecondsMax) * 1_000_000_000n };
-    const provenance: Provenance = {
-      credentialId: sender.credentialId,
-      instanceId: batch.instanceId,
-      sequence: batch.sequence,
-      receivedAtNanos: this.#receivedAt(bounds.nowNanos),
-    };
-    const sorted: Sorted = {
-      fresh: [],
-      backfilled: [],
-      keys: [],
-      rows: [],
+  #begin(batch: Batch, sender: Sender): Sorting {
+    const { clock, recent, lateDaysMax, aheadSecondsMax } = this.#options;
+    const nowNanos = clock.nowNanos();
+    const bounds = { nowNanos, lateDaysMax, aheadNanosMax: BigInt(aheadSecondsMax) * 1_000_000_000n };
+    const { instanceId, sequence } = batch;
+    const receivedAtNanos = this.#receivedAt(nowNanos);
+    const provenance = { credentialId: sender.credentialId, instanceId, sequence, receivedAtNanos };
+    const sync: Sync = { done: undefined };
+    return {
+      sender,
+      bounds,
+      scope: new SenderScope(sender, bounds),
+      sync,
+      number: recent.begin(sync),
+      rows: new RowBatch(batch.metrics.length, provenance),
       touched: new TouchedHours(),
       awaited: new Set(),
       faults: [],
+      conflicts: new Set(),
+      backfilled: { windows: 0, fromNanos: 1n << 63n, toNanos: 0n },
       duplicate: 0,
-      conflicting: 0,
     };
-    batch.metrics.forEach((metrics, index) => {
-      try {
-        this.#sortOne(parseWindow(metrics, sender, bounds), index, { sorted, provenance, bounds, sync });
-      } catch (reason) {
-        if (!(reason instanceof CallerFault)) throw reason;
-        sorted.faults.push({ index, fault: reason });
-      }
-    });
-    return sorted;
   }
 
-  #sortOne(
-    window: Window,
-    index: number,
-    into: { sorted: Sorted; provenance: Provenance; bounds: TimeBounds; sync: Sync },
-  ): void {
-    const { sorted, provenance, bounds, sync } = into;
-    const { row, valueHash } = encodeRow(window, provenance);
-    const key = windowKey(window.customerId, window.vmId, window.startNanos, window.endNanos);
-    const known = this.#options.recent.look(key, valueHash);
-    if (known.state === 'duplicate') {
-      sorted.duplicate++;
+  #sort(metrics: Uint8Array | BillingMetrics, index: number, sorting: Sorting): void {
+    const { rows, scope } = sorting;
+    const isPlain =
+      metrics instanceof Uint8Array && this.#wire.read(metrics) && scope.allows(this.#wire) && rows.addWire(this.#wire);
+    let window: Window | undefined;
+    if (!isPlain) {
+      window = parseOrdinarily(metrics, index, sorting);
+      if (window === undefined) return;
+      rows.addWindow(window);
+    }
+    this.#settle(index, sorting, window);
+  }
+
+  /** What becomes of the row that was just written. `window` is given where it came the ordinary way. */
+  #settle(index: number, sorting: Sorting, window: Window | undefined): void {
+    const { recent } = this.#options;
+    const { rows, number, sync } = sorting;
+    const known = recent.take(rows, number);
+    if (known === 'duplicate') {
+      sorting.duplicate++;
+      const first = recent.syncOf(rows);
       // A duplicate inside this very batch waits for the sync that the batch itself is about to start.
-      if (known.sync !== sync && known.sync.done !== undefined) sorted.awaited.add(known.sync.done);
+      if (first !== undefined && first !== sync && first.done !== undefined) sorting.awaited.add(first.done);
+      rows.dropLast();
       return;
     }
-    // A conflicting report is kept as well: it lies beside the first, which stays the one that counts.
-    sorted.rows.push(row);
-    sorted.touched.add(window.customerId, window.startNanos, window.endNanos);
-    if (known.state === 'conflict') {
-      sorted.conflicting++;
-      sorted.faults.push({ index, fault: conflictFault(window) });
-      return;
+    this.#touch(sorting);
+    if (known === 'conflict') {
+      // It is kept as well: it lies beside the first report, which stays the one that counts.
+      sorting.conflicts.add(rows.rowStart);
+      const message = 'the window was reported before with other values; the first report stays';
+      sorting.faults.push({ index, fault: new CallerFault('already_exists', '', message) });
+    } else if (window !== undefined && isLate(window.endNanos, sorting.bounds)) {
+      noteBackfilled(sorting.backfilled, window);
     }
-    this.#options.recent.remember(key, valueHash, sync);
-    sorted.keys.push(key);
-    sorted.fresh.push(window);
-    if (isLate(window.endNanos, bounds)) sorted.backfilled.push(window);
   }
 
-  async #store(sorted: Sorted, sync: Sync): Promise<void> {
+  /** Notes the hours of the last row, once a VM and hour. */
+  #touch({ rows, touched, number }: Sorting): void {
+    const entry = this.#options.recent.hourOf(rows);
+    if (entry.touchedBy !== number) touched.add(entry.customerId, rows.hour * HOUR_SECONDS);
+    entry.touchedBy = number;
+    const reachesOver = rows.offsetNanos + rows.lengthNanos > HOUR_NANOS;
+    if (reachesOver) touched.add(entry.customerId, (rows.hour + 1) * HOUR_SECONDS);
+  }
+
+  async #store({ rows, touched, sync, number }: Sorting): Promise<void> {
+    const { recent, spool } = this.#options;
+    if (rows.count === 0) {
+      recent.end(number);
+      return;
+    }
     // Set before anything is awaited: a duplicate that comes in meanwhile has to find it.
-    sync.done = this.#options.spool.append(encodeRecord(sorted.rows, sorted.touched));
+    sync.done = spool.append(encodeRecord(rows.rows(), rows.count, touched));
     try {
       await sync.done;
     } catch (reason) {
-      this.#options.recent.forget(sorted.keys, sync);
+      recent.forget(rows.rows(), number);
       throw reason;
     }
     sync.done = undefined;
+    recent.end(number);
   }
 
   /** Strictly rising, so that of two reports in one tick the first is known; ties would be settled by their hashes. */
@@ -193,7 +233,41 @@ function checkBatch(batch: Batch, windowsMax: number): void {
   if (batch.instanceId !== '') parseId('instance_id', batch.instanceId);
 }
 
-function conflictFault(window: Window): CallerFault {
-  const message = `the window of VM "${window.vmId}" was reported before with other values; the first report stays`;
-  return new CallerFault('already_exists', '', message);
+/** The ordinary way, whose verdict and message count. @returns undefined where the window is refused */
+function parseOrdinarily(
+  metrics: Uint8Array | BillingMetrics,
+  index: number,
+  { sender, bounds, faults }: Sorting,
+): Window | undefined {
+  try {
+    return parseWindow(metrics instanceof Uint8Array ? decode(metrics) : metrics, sender, bounds);
+  } catch (reason) {
+    if (!(reason instanceof CallerFault)) throw reason;
+    faults.push({ index, fault: reason });
+    return undefined;
+  }
+}
+
+function decode(bytes: Uint8Array): BillingMetrics {
+  try {
+    return fromBinary(BillingMetricsSchema, bytes);
+  } catch (reason) {
+    throw new CallerFault('invalid_argument', '', `it is not a ${BillingMetricsSchema.typeName}: ${messageOf(reason)}`);
+  }
+}
+
+function verdictOf({ rows, conflicts, faults, duplicate }: Sorting): Verdict {
+  const conflicting = conflicts.size;
+  return { accepted: rows.count - conflicting, duplicate, conflicting, refused: faults.length - conflicting, faults };
+}
+
+function acceptedOf(batch: RowBatch, conflicts: ReadonlySet<number>): AcceptedWindows {
+  const rows = batch.rows();
+  return { length: batch.count - conflicts.size, [Symbol.iterator]: () => readRows(rows, conflicts) };
+}
+
+function noteBackfilled(sum: Backfilled, { startNanos, endNanos }: Window): void {
+  sum.windows++;
+  if (startNanos < sum.fromNanos) sum.fromNanos = startNanos;
+  if (endNanos > sum.toNanos) sum.toNanos = endNanos;
 }

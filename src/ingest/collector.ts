@@ -4,7 +4,6 @@ import { Ingest, type IngestOptions } from './accept-batch.ts';
 import { ClickHouseWriter } from './clickhouse-writer.ts';
 import { RecentWindows } from './dedup.ts';
 import { decodeRecord } from './record.ts';
-import { rowKeys } from './row-binary.ts';
 import type { SpoolEvent } from './spool/events.ts';
 import { Spool, type SpoolStats } from './spool/spool.ts';
 
@@ -44,7 +43,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     quotaBytes: limits.spoolQuotaBytes,
     freeDiskBytesMin: FREE_DISK_BYTES_MIN,
     clock,
-    onRecord: (payload) => recent.warm(rowKeys(decodeRecord(payload).rows)),
+    onRecord: (payload) => recent.warm(decodeRecord(payload).rows),
     onEvent: options.onSpoolEvent,
   });
   const writer = new ClickHouseWriter({

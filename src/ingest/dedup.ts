@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { RowKey } from './row-binary.ts';
+import { HourWindows, type Known } from './hour-windows.ts';
+import { type RowHead, RowScan } from './row-scan.ts';
 
 /** The sync that a batch's windows wait for; shared by all of them. */
 export interface Sync {
@@ -7,59 +8,82 @@ export interface Sync {
   done: Promise<void> | undefined;
 }
 
-/** What is known of a reported window. */
-export type Known =
-  | { readonly state: 'new' }
-  /** The same window with the same values was taken before; it is on disk once `sync` is done. */
-  | { readonly state: 'duplicate'; readonly sync: Sync }
-  /** The same window was taken before with other values. */
-  | { readonly state: 'conflict' };
-
-interface Entry {
-  readonly valueHash: bigint;
-  readonly sync: Sync;
-}
-
-const ON_DISK: Sync = { done: undefined };
+/** What a key takes up where a VM sends a window a minute: its share of an hour's entry. */
+const BYTES_PER_KEY = 48;
+/** The batch of windows that were on disk before this process started. */
+const ON_DISK = 0;
 
 /**
- * The first of the three depths of deduplication: the windows taken lately, by key. It answers at once and forgets the
- * least recently seen; a window that it forgot is stored a second time, which the table's key and the reading side make
- * harmless. So a miss costs storage, never money.
+ * The first of the three depths of deduplication: the windows taken lately. It answers at once and forgets the least
+ * recently seen; a window that it forgot is stored a second time, which the table's key and the reading side make harmless.
+ * So a miss costs storage, never money.
+ *
+ * What is cached is a VM's hour with its windows in one typed array, not a window: ten million separate keys would cost
+ * ten times the memory, and a look-up a window instead of one an hour.
  */
 export class RecentWindows {
-  readonly #entries: LRUCache<string, Entry>;
+  readonly #hours: LRUCache<string, HourWindows>;
+  /** Batches that are on their way to disk. */
+  readonly #underWay = new Map<number, Sync>();
+  #lastBatch = ON_DISK;
+  #last: HourWindows | undefined;
 
+  /** @param keysMax bounds the memory: so many keys of VMs that send a window a minute */
   constructor(keysMax: number) {
-    this.#entries = new LRUCache({ max: keysMax });
+    this.#hours = new LRUCache({ maxSize: Math.max(4096, keysMax * BYTES_PER_KEY) });
   }
 
-  get size(): number {
-    return this.#entries.size;
+  /** Starts a batch, whose windows others wait for until it has ended. @returns its number */
+  begin(sync: Sync): number {
+    this.#underWay.set(++this.#lastBatch, sync);
+    return this.#lastBatch;
   }
 
-  look(key: string, valueHash: bigint): Known {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return { state: 'new' };
-    return entry.valueHash === valueHash ? { state: 'duplicate', sync: entry.sync } : { state: 'conflict' };
+  /** The batch's windows are on disk, or it had none. */
+  end(batch: number): void {
+    this.#underWay.delete(batch);
   }
 
-  /** Remembers a window from its first report on; a later one never replaces it. */
-  remember(key: string, valueHash: bigint, sync: Sync): void {
-    this.#entries.set(key, { valueHash, sync });
+  /** Looks a row up, and remembers it where it is new. A later report never replaces the first. */
+  take(row: RowHead, batch: number): Known {
+    return this.hourOf(row).take(row.offsetNanos, row.lengthNanos, hashNumber(row), batch);
   }
 
-  /** Takes back what was remembered for a sync that failed: a resend must be stored, not called a duplicate. */
-  forget(keys: Iterable<string>, sync: Sync): void {
-    for (const key of keys) {
-      if (this.#entries.peek(key)?.sync === sync) this.#entries.delete(key);
+  /** What a duplicate that `take` just found waits for: `undefined` where the first report is on disk. */
+  syncOf(row: RowHead): Sync | undefined {
+    if (this.#underWay.size === 0) return undefined;
+    return this.#underWay.get(this.hourOf(row).batchOf(row.offsetNanos, row.lengthNanos));
+  }
+
+  /** The VM's hour that a row belongs to. Rows of one VM and hour tend to follow each other. */
+  hourOf(row: RowHead): HourWindows {
+    if (this.#last?.isOf(row) === true) return this.#last;
+    const key = row.keyText();
+    let found = this.#hours.get(key);
+    if (found === undefined) {
+      const made = new HourWindows(row, (bytes) => this.#hours.set(key, made, { size: bytes }));
+      this.#hours.set(key, made, { size: made.bytes });
+      found = made;
     }
+    this.#last = found;
+    return found;
+  }
+
+  /** Takes back a batch whose sync failed: a resend must be stored, not called a duplicate. */
+  forget(rows: Buffer, batch: number): void {
+    this.#underWay.delete(batch);
+    const row = new RowScan(rows);
+    while (row.next()) this.hourOf(row).remove(row.offsetNanos, row.lengthNanos, batch);
   }
 
   /** Learns windows that the spool still holds from before a restart. The first of two reports stays. */
-  warm(rows: Iterable<RowKey>): void {
-    for (const { key, valueHash } of rows) {
-      if (!this.#entries.has(key)) this.#entries.set(key, { valueHash, sync: ON_DISK });
-    }
+  warm(rows: Buffer): void {
+    const row = new RowScan(rows);
+    while (row.next()) this.take(row, ON_DISK);
   }
+}
+
+/** Of the 64 bits of a value hash the 53 that a number holds exactly. */
+function hashNumber({ hashLow, hashHigh }: RowHead): number {
+  return (hashHigh & 0x1f_ffff) * 4_294_967_296 + hashLow;
 }

@@ -19,24 +19,20 @@ export interface SpoolRecord {
 
 const VERSION = 1;
 const PREFIX_BYTES = 8;
-const HOUR_NANOS = 3_600_000_000_000n;
 
 /** The hours that windows reach into, per customer, each pair once. */
 export class TouchedHours {
   readonly #hours = new Map<string, Set<number>>();
 
-  add(customerId: string, startNanos: bigint, endNanos: bigint): void {
-    let hours = this.#hours.get(customerId);
-    if (hours === undefined) this.#hours.set(customerId, (hours = new Set()));
-    for (let hour = startNanos / HOUR_NANOS; hour * HOUR_NANOS < endNanos; hour++) hours.add(Number(hour) * 3600);
+  /** @param hour in Unix seconds */
+  add(customerId: string, hour: number): void {
+    const hours = this.#hours.get(customerId);
+    if (hours === undefined) this.#hours.set(customerId, new Set([hour]));
+    else hours.add(hour);
   }
 
   addAll(touched: SpoolRecord['touched']): void {
-    for (const [customerId, hour] of touched) {
-      const hours = this.#hours.get(customerId);
-      if (hours === undefined) this.#hours.set(customerId, new Set([hour]));
-      else hours.add(hour);
-    }
+    for (const [customerId, hour] of touched) this.add(customerId, hour);
   }
 
   pairs(): [string, number][] {
@@ -47,12 +43,12 @@ export class TouchedHours {
 }
 
 /** The record's parts, for the spool to write one after another. */
-export function encodeRecord(rows: readonly Buffer[], touched: TouchedHours): Buffer[] {
-  const head = Buffer.from(JSON.stringify({ rows: rows.length, touched: touched.pairs() }));
+export function encodeRecord(rows: Buffer, rowCount: number, touched: TouchedHours): Buffer[] {
+  const head = Buffer.from(JSON.stringify({ rows: rowCount, touched: touched.pairs() }));
   const prefix = Buffer.alloc(PREFIX_BYTES);
   prefix.writeUInt8(VERSION, 0);
   prefix.writeUInt32LE(head.length, 4);
-  return [prefix, head, ...rows];
+  return [prefix, head, rows];
 }
 
 /** @throws Error where the record was written by another version of meterd */

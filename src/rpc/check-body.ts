@@ -43,8 +43,8 @@ export async function* checkedBody(
 }
 
 /** Whether messages are JSON, alone (`application/json`) or in envelopes (`application/connect+json`, …). */
-function isJson(contentType: string | null): boolean {
-  return contentType !== null && /^application\/(\S+\+)?json\b/i.test(contentType);
+export function isJson(contentType: string | null | undefined): boolean {
+  return contentType !== null && contentType !== undefined && /^application\/(\S+\+)?json\b/i.test(contentType);
 }
 
 /** The messages, unpacked; an envelope that is cut off is left to the decoder, which tells of it rightly. */

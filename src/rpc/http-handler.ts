@@ -16,7 +16,7 @@ import {
   universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
 import type { RequestListener } from './listener.ts';
-import { checkedBody } from './check-body.ts';
+import { checkedBody, isJson } from './check-body.ts';
 
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
@@ -27,18 +27,20 @@ export type Page = (request: NodeRequest, response: NodeResponse) => void | Prom
 export interface HttpOptions {
   readonly rpc: ConnectRouterOptions & { readonly readMaxBytes: number };
   readonly routes: (router: ConnectRouter) => void;
+  /** Methods that read protobuf in a way of their own; they stand in for those of the same path. */
+  readonly rawRoutes: (router: ConnectRouter) => void;
   readonly pages: ReadonlyMap<string, Page>;
   readonly onFailure: (reason: unknown, path: string) => void;
 }
 
 /** The one request handler: RPCs by their path, then pages, then 404. */
 export function httpHandler(options: HttpOptions): RequestListener {
-  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options.rpc });
-  options.routes(router);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const handlers = handlersOf(options.rpc, options.routes);
+  const rawHandlers = handlersOf(options.rpc, options.rawRoutes);
   const serve = async (request: NodeRequest, response: NodeResponse): Promise<void> => {
     const path = pathOf(request);
-    const handler = handlers.get(path);
+    const raw = isJson(request.headers['content-type']) ? undefined : rawHandlers.get(path);
+    const handler = raw ?? handlers.get(path);
     const page = options.pages.get(path);
     if (handler !== undefined) await serveRpc(handler, request, response, options.rpc.readMaxBytes);
     else if (page !== undefined) await page(request, response);
@@ -52,6 +54,15 @@ export function httpHandler(options: HttpOptions): RequestListener {
       else send(response, 500, 'text/plain; charset=utf-8', 'meterd failed; its log says why\n');
     });
   };
+}
+
+function handlersOf(
+  rpc: ConnectRouterOptions,
+  routes: (router: ConnectRouter) => void,
+): ReadonlyMap<string, UniversalHandler> {
+  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...rpc });
+  routes(router);
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 }
 
 /** Sends a whole answer that is no RPC's. */

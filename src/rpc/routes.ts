@@ -35,7 +35,7 @@ import { reflection } from './reflection.ts';
 import { revokeKey } from './revoke-key.ts';
 import { type JobRunner, runJob } from './run-job.ts';
 import { sendMetrics } from './send-metrics.ts';
-import { sendMetricsBatch } from './send-metrics-batch.ts';
+import { rawSendMetricsBatch, sendMetricsBatch } from './send-metrics-batch.ts';
 import { streamLiveUsage } from './stream-live-usage.ts';
 import { subscribe } from './subscribe.ts';
 
@@ -67,6 +67,13 @@ export function routes(served: Served): (router: ConnectRouter) => void {
     const names = new Set(services.map((service) => service.typeName));
     router.service(Health, health(served.isReady, names));
     router.service(ServerReflection, reflection([...services, Health, ServerReflection]));
+  };
+}
+
+/** What serves protobuf calls in place of the ordinary handlers of the same path. */
+export function rawRoutes({ ingest }: Served): (router: ConnectRouter) => void {
+  return (router) => {
+    if (ingest !== undefined) router.rpc(rawSendMetricsBatch, sendMetricsBatch(ingest));
   };
 }
 

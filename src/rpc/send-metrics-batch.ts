@@ -1,21 +1,31 @@
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
 import {
-  type SendMetricsBatchRequest,
+  BillingCollectorService,
   type SendMetricsBatchResponse,
   SendMetricsBatchResponseSchema,
 } from '../../gen/billing/v1/collector_pb.ts';
+import { RawSendMetricsBatchRequestSchema } from '../../gen/meterd/internal/v1/raw_pb.ts';
 import type { Key } from '../access/key.ts';
-import type { Ingest, Verdict } from '../ingest/accept-batch.ts';
+import type { Batch, Ingest, Verdict } from '../ingest/accept-batch.ts';
 import type { Sender } from '../ingest/window.ts';
 import { callerOf } from './auth.ts';
 import { toConnectError } from './errors.ts';
 
 type Response = MessageInitShape<typeof SendMetricsBatchResponseSchema>;
 
+/**
+ * The method as protobuf calls come to it: on the wire a repeated message and repeated bytes look the same, and with bytes
+ * the windows reach ingest as they were sent, without an object for each.
+ */
+export const rawSendMetricsBatch: DescMethodUnary<
+  typeof RawSendMetricsBatchRequestSchema,
+  typeof SendMetricsBatchResponseSchema
+> = { ...BillingCollectorService.method.sendMetricsBatch, input: RawSendMetricsBatchRequestSchema };
+
 /** Answers once every window that it counts as accepted or duplicate is on disk. */
 export function sendMetricsBatch(ingest: Ingest) {
-  return async (request: SendMetricsBatchRequest, context: HandlerContext): Promise<Response> => {
+  return async (request: Batch, context: HandlerContext): Promise<Response> => {
     const verdict = await ingest.accept(request, senderOf(callerOf(context)));
     const response = toResponse(verdict);
     if (verdict.refused === request.metrics.length) throw allRefused(verdict, response);

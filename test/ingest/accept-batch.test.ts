@@ -1,11 +1,10 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
 import { CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
-import { type Batch, Ingest } from '../../src/ingest/accept-batch.ts';
+import { type Backfilled, type Batch, Ingest } from '../../src/ingest/accept-batch.ts';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { decodeRecord } from '../../src/ingest/record.ts';
-import { rowKeys } from '../../src/ingest/row-binary.ts';
-import type { Window } from '../../src/ingest/window.ts';
+import { readRows } from '../../src/ingest/row-binary.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
 /** A spool whose syncs end when the test says so. */
@@ -22,8 +21,8 @@ class HeldSpool {
 }
 
 function ingestOn(spool: HeldSpool, keysMax = 1000) {
-  const accepted: Window[] = [];
-  const backfilled: Window[] = [];
+  const accepted: string[] = [];
+  const backfilled: Backfilled[] = [];
   const ingest = new Ingest({
     clock: { nowMs: () => NOW_MS, nowNanos: () => BigInt(NOW_MS) * 1_000_000n },
     spool,
@@ -31,9 +30,9 @@ function ingestOn(spool: HeldSpool, keysMax = 1000) {
     batchWindowsMax: 10,
     lateDaysMax: 35,
     aheadSecondsMax: 300,
-    onAccepted: (windows) => accepted.push(...windows),
+    onAccepted: (windows) => accepted.push(...[...windows].map((window) => window.vmId)),
     onVerdict: () => undefined,
-    onBackfilled: (_, windows) => backfilled.push(...windows),
+    onBackfilled: (_, sum) => backfilled.push(sum),
   });
   return { ingest, accepted, backfilled };
 }
@@ -58,10 +57,10 @@ describe('Ingest', () => {
     expect(accepted).toEqual([]);
     spool.syncs[0]?.resolve();
     expect(await verdict).toMatchObject({ accepted: 2, duplicate: 0, conflicting: 0, refused: 0, faults: [] });
-    expect(accepted.map((window) => window.vmId)).toEqual(['vm-1', 'vm-2']);
+    expect(accepted).toEqual(['vm-1', 'vm-2']);
     const record = decodeRecord(spool.payloads[0] ?? Buffer.alloc(0));
     expect(record.rowCount).toBe(2);
-    expect([...rowKeys(record.rows)]).toHaveLength(2);
+    expect([...readRows(record.rows)]).toHaveLength(2);
     expect(record.touched).toEqual([['acme', Date.UTC(2026, 5, 10, 11) / 1000]]);
   });
 
@@ -151,7 +150,8 @@ describe('Ingest', () => {
     });
     spool.syncs[0]?.resolve();
     await verdict;
-    expect(backfilled.map((window) => window.vmId)).toEqual(['old']);
+    const toNanos = BigInt(end) * 1_000_000n;
+    expect(backfilled).toEqual([{ windows: 1, fromNanos: toNanos - 60_000_000_000n, toNanos }]);
   });
 
   it('refuses a batch that is empty, too large, or of totals', async () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { ClickHouseWriter, type DrainedBatch } from '../../src/ingest/clickhouse-writer.ts';
 import { encodeRecord, TouchedHours } from '../../src/ingest/record.ts';
-import { encodeRow } from '../../src/ingest/row-binary.ts';
+import { RowBatch } from '../../src/ingest/row-batch.ts';
 import { parseWindow } from '../../src/ingest/validate.ts';
 import { connectClickHouse } from '../../src/storage/clickhouse/client.ts';
 import { clickHouseForTest } from '../database.ts';
@@ -14,10 +14,11 @@ const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNa
 const provenance = { credentialId: 'k', instanceId: 'i', sequence: 7n, receivedAtNanos: BigInt(NOW_MS) * 1_000_000n };
 
 function recordOf(customerId: string, vmId: string): Buffer {
-  const window = parseWindow(aWindow({ customerId, vmId, bootId: 'b' }), anySender, bounds);
+  const rows = new RowBatch(1, provenance);
+  rows.addWindow(parseWindow(aWindow({ customerId, vmId, bootId: 'b' }), anySender, bounds));
   const touched = new TouchedHours();
-  touched.add(window.customerId, window.startNanos, window.endNanos);
-  return Buffer.concat(encodeRecord([encodeRow(window, provenance).row], touched));
+  touched.add(customerId, rows.hour * 3600);
+  return Buffer.concat(encodeRecord(rows.rows(), rows.count, touched));
 }
 
 /** A spool of records in memory; positions are counts. */
@@ -180,13 +181,13 @@ describe('ClickHouseWriter', () => {
   });
 
   it('stores windows of any number of months in one block', async () => {
-    const rows = Array.from({ length: 150 }, (_, month) => {
-      const startMs = Date.UTC(2010, month);
-      const window = { ...parseWindow(aWindow({ customerId: 'months' }), anySender, bounds) };
-      const startNanos = BigInt(startMs) * 1_000_000n;
-      return encodeRow({ ...window, startNanos, endNanos: startNanos + 60_000_000_000n }, provenance).row;
-    });
-    const spool = new ListedSpool([Buffer.concat(encodeRecord(rows, new TouchedHours()))]);
+    const rows = new RowBatch(150, provenance);
+    const window = parseWindow(aWindow({ customerId: 'months' }), anySender, bounds);
+    for (let month = 0; month < 150; month++) {
+      const startNanos = BigInt(Date.UTC(2010, month)) * 1_000_000n;
+      rows.addWindow({ ...window, startNanos, endNanos: startNanos + 60_000_000_000n });
+    }
+    const spool = new ListedSpool([Buffer.concat(encodeRecord(rows.rows(), rows.count, new TouchedHours()))]);
     const { writer } = writerOf(spool);
     void writer.run();
     await writer.settle(AbortSignal.timeout(20_000));

@@ -1,0 +1,106 @@
+import type { RowHead } from './row-scan.ts';
+
+/** `new`; `duplicate`: taken before with the same values; `conflict`: taken before with others. */
+export type Known = 'new' | 'duplicate' | 'conflict';
+
+/** Numbers kept of each window: offset in the hour and length in nanoseconds, hash, batch. */
+const STRIDE = 4;
+const CAPACITY_FIRST = 4;
+const NUMBER_BYTES = 8;
+/** An entry's own cost beside its windows: objects, key text, the cache's own bookkeeping. */
+const ENTRY_BYTES = 400;
+
+/** The windows of one VM that start in one hour, in order of start and length. */
+export class HourWindows {
+  readonly hour: number;
+  readonly customerId: string;
+  /** The batch that last noted this hour as touched. */
+  touchedBy = 0;
+
+  readonly #key: Buffer;
+  readonly #onGrown: (bytes: number) => void;
+  #windows = new Float64Array(CAPACITY_FIRST * STRIDE);
+  #count = 0;
+
+  /** @param onGrown told of the entry's new size in memory */
+  constructor(head: RowHead, onGrown: (bytes: number) => void) {
+    this.hour = head.hour;
+    this.customerId = head.customerId();
+    this.#key = Buffer.from(head.bytes.subarray(head.rowStart, head.keyEnd));
+    this.#onGrown = onGrown;
+  }
+
+  /** What the entry takes up in memory, about. */
+  get bytes(): number {
+    return ENTRY_BYTES + this.#windows.length * NUMBER_BYTES + 2 * this.#key.length;
+  }
+
+  /** Whether a row is of this VM and hour. From the end, where the ids of neighbours differ. */
+  isOf(head: RowHead): boolean {
+    const key = this.#key;
+    const { bytes, rowStart, keyEnd } = head;
+    if (head.hour !== this.hour || keyEnd - rowStart !== key.length) return false;
+    for (let i = key.length - 1; i >= 0; i--) if (key[i] !== bytes[rowStart + i]) return false;
+    return true;
+  }
+
+  /** Looks a window up, and remembers it where it is new. */
+  take(offsetNanos: number, lengthNanos: number, hash: number, batch: number): Known {
+    const at = this.#find(offsetNanos, lengthNanos);
+    if (this.#isAt(at, offsetNanos, lengthNanos)) return this.#windows[at + 2] === hash ? 'duplicate' : 'conflict';
+    this.#insert(at);
+    this.#windows[at] = offsetNanos;
+    this.#windows[at + 1] = lengthNanos;
+    this.#windows[at + 2] = hash;
+    this.#windows[at + 3] = batch;
+    return 'new';
+  }
+
+  /** The batch that brought a window; 0 where it is not known. */
+  batchOf(offsetNanos: number, lengthNanos: number): number {
+    const at = this.#find(offsetNanos, lengthNanos);
+    return this.#isAt(at, offsetNanos, lengthNanos) ? (this.#windows[at + 3] ?? 0) : 0;
+  }
+
+  /** Forgets a window where that batch brought it. */
+  remove(offsetNanos: number, lengthNanos: number, batch: number): void {
+    const at = this.#find(offsetNanos, lengthNanos);
+    if (!this.#isAt(at, offsetNanos, lengthNanos) || this.#windows[at + 3] !== batch) return;
+    this.#windows.copyWithin(at, at + STRIDE, this.#count * STRIDE);
+    this.#count--;
+  }
+
+  #isAt(at: number, offsetNanos: number, lengthNanos: number): boolean {
+    const windows = this.#windows;
+    return at < this.#count * STRIDE && windows[at] === offsetNanos && windows[at + 1] === lengthNanos;
+  }
+
+  /** The index of the first window that is not before the one asked for. Hosts send in order: the end is tried first. */
+  #find(offsetNanos: number, lengthNanos: number): number {
+    const windows = this.#windows;
+    let low = 0;
+    let high = this.#count;
+    const lastOffset = windows[(high - 1) * STRIDE];
+    if (high > 0 && lastOffset !== undefined && lastOffset < offsetNanos) return high * STRIDE;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const offset = windows[middle * STRIDE] ?? 0;
+      const length = windows[middle * STRIDE + 1] ?? 0;
+      if (offset < offsetNanos || (offset === offsetNanos && length < lengthNanos)) low = middle + 1;
+      else high = middle;
+    }
+    return low * STRIDE;
+  }
+
+  #insert(at: number): void {
+    const end = this.#count * STRIDE;
+    if (end === this.#windows.length) {
+      const larger = new Float64Array(4 * end);
+      larger.set(this.#windows);
+      this.#windows = larger;
+      this.#onGrown(this.bytes);
+    }
+    if (at < end) this.#windows.copyWithin(at + STRIDE, at, end);
+    this.#count++;
+  }
+}

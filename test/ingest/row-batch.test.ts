@@ -1,0 +1,132 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { RowBatch } from '../../src/ingest/row-batch.ts';
+import { readRows } from '../../src/ingest/row-binary.ts';
+import { RowScan } from '../../src/ingest/row-scan.ts';
+import { parseWindow } from '../../src/ingest/validate.ts';
+import type { Provenance, Window } from '../../src/ingest/window.ts';
+import { anySender, aWindow, NOW_MS } from './a-window.ts';
+
+const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
+const window = parseWindow(aWindow(), anySender, bounds);
+const provenance: Provenance = { credentialId: 'k', instanceId: 'i', sequence: 7n, receivedAtNanos: 1_000n };
+
+const id = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }).filter((text) => !/\p{Cc}/u.test(text));
+const uint64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
+const time = fc.bigInt({ min: 946_684_800_000_000_000n, max: 7_258_118_000_000_000_000n });
+
+function rowOf(changed: Partial<Window> = {}, from = provenance): RowBatch {
+  const rows = new RowBatch(1, from);
+  rows.addWindow({ ...window, ...changed });
+  return rows;
+}
+
+function hashOf(changed: Partial<Window> = {}, from = provenance): string {
+  const { hashHigh, hashLow } = rowOf(changed, from);
+  return `${hashHigh}:${hashLow}`;
+}
+
+describe('RowBatch', () => {
+  it('lays the columns out as RowBinary does', () => {
+    const row = rowOf().rows();
+    expect(row.subarray(0, 10).toString('latin1')).toBe('\x04acme\x04vm-1');
+    expect(row.readBigInt64LE(10)).toBe(window.startNanos);
+    expect(row.readBigInt64LE(18)).toBe(window.endNanos);
+    // credential_id, then precedence: 2^63 - 1 minus the receipt.
+    expect(row.subarray(-10, -8).toString('latin1')).toBe('\x01k');
+    expect(row.readBigUInt64LE(row.length - 8)).toBe(2n ** 63n - 1n - 1_000n);
+  });
+
+  it('hashes the region and the values, and nothing else', () => {
+    const same = hashOf();
+    expect(hashOf({ sampledAtNanos: 1n, bootId: 'b' })).toBe(same);
+    expect(hashOf({}, { credentialId: 'x', instanceId: 'y', sequence: 1n, receivedAtNanos: 2n })).toBe(same);
+    const counters = [
+      'cpuTimeNanos',
+      'memoryBytesUsed',
+      'memoryBytesPeak',
+      'memoryByteSeconds',
+      'diskReadBytes',
+      'diskWriteBytes',
+      'diskReadOps',
+      'diskWriteOps',
+      'networkRxBytes',
+      'networkTxBytes',
+    ] as const;
+    for (const counter of counters) expect(hashOf({ [counter]: 12_345n }), counter).not.toBe(same);
+    expect(hashOf({ region: 'eu-west1' })).not.toBe(same);
+    expect(hashOf({ cpuCoresUsed: 2 })).not.toBe(same);
+    expect(hashOf({ cpuUtilizationPct: 2 })).not.toBe(same);
+  });
+
+  it('hashes as it always has: stored rows depend on it', () => {
+    expect(hashOf()).toBe('1378647514:1244632045');
+  });
+
+  it('spreads values that lie close together over all of the hash', () => {
+    const seen = new Set<string>();
+    const [lows, highs] = [new Set<number>(), new Set<number>()];
+    for (let a = 0n; a < 100n; a++) {
+      for (let b = 0n; b < 100n; b++) {
+        const { hashLow, hashHigh } = rowOf({ diskReadBytes: a << 32n, networkTxBytes: b });
+        seen.add(`${hashLow}:${hashHigh}`);
+        lows.add(hashLow);
+        highs.add(hashHigh);
+      }
+    }
+    expect(seen.size).toBe(10_000);
+    // Of 10,000 random 32-bit numbers, two meet about once in 86 tries: more than a few would be a bad mix.
+    expect(lows.size).toBeGreaterThan(9_995);
+    expect(highs.size).toBeGreaterThan(9_995);
+  });
+
+  it('is read back as it was written, by the reader and by the scan', () => {
+    const windows = fc.array(
+      fc.record({
+        customerId: id,
+        vmId: id,
+        region: id,
+        bootId: id,
+        startNanos: time,
+        cpuTimeNanos: uint64,
+        networkTxBytes: uint64,
+      }),
+    );
+    fc.assert(
+      fc.property(windows, fc.bigInt({ min: 1n, max: 3_600_000_000_000n }), (changes, length) => {
+        const rows = new RowBatch(0, provenance);
+        const written = changes.map((changed) => {
+          const each = { ...window, ...changed, endNanos: changed.startNanos + length };
+          rows.addWindow(each);
+          const { hour, offsetNanos, lengthNanos, hashLow, hashHigh } = rows;
+          return { each, head: { hour, offsetNanos, lengthNanos, hashLow, hashHigh, key: rows.keyText() } };
+        });
+        const read = [...readRows(rows.rows())];
+        expect(read.map(({ customerId, vmId, region }) => [customerId, vmId, region])).toEqual(
+          written.map(({ each }) => [each.customerId, each.vmId, each.region]),
+        );
+        for (const [i, row] of read.entries()) expect(written[i]?.each).toMatchObject(row);
+        const scan = new RowScan(rows.rows());
+        for (const { head, each } of written) {
+          expect(scan.next()).toBe(true);
+          const { hour, offsetNanos, lengthNanos, hashLow, hashHigh } = scan;
+          expect({ hour, offsetNanos, lengthNanos, hashLow, hashHigh, key: scan.keyText() }).toEqual(head);
+          expect(scan.customerId()).toBe(each.customerId);
+          expect(BigInt(hour) * 3_600_000_000_000n + BigInt(offsetNanos)).toBe(each.startNanos);
+        }
+        expect(scan.next()).toBe(false);
+      }),
+    );
+  });
+
+  it('forgets a row that is taken back, and makes room as it grows', () => {
+    const rows = new RowBatch(1, provenance);
+    for (let i = 0; i < 50; i++) {
+      rows.addWindow({ ...window, vmId: `vm-${i}`.padEnd(100, 'x') });
+      if (i % 2 === 1) rows.dropLast();
+    }
+    const kept = [...readRows(rows.rows())].map(({ vmId }) => vmId.replace(/x+$/, ''));
+    expect(kept).toEqual(Array.from({ length: 25 }, (_, i) => `vm-${2 * i}`));
+    expect(rows.count).toBe(25);
+  });
+});
