@@ -1,0 +1,117 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { RecentWindows } from '../../src/ingest/dedup.ts';
+import { RowBatch } from '../../src/ingest/row-batch.ts';
+import { parseWindow } from '../../src/ingest/validate.ts';
+import { anySender, aWindow, NOW_MS } from './a-window.ts';
+
+const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
+const window = parseWindow(aWindow(), anySender, bounds);
+const provenance = { credentialId: 'k', instanceId: 'i', sequence: 0n, receivedAtNanos: 1n };
+const BASE = (BigInt(NOW_MS) * 1_000_000n) / 3_600_000_000_000n - 10n;
+
+interface Report {
+  readonly vm: number;
+  /** Nanoseconds since `BASE`, and how long. */
+  readonly start: bigint;
+  readonly length: bigint;
+  readonly cpu: bigint;
+}
+
+function rowOf({ vm, start, length, cpu }: Report): RowBatch {
+  const rows = new RowBatch(1, provenance);
+  const startNanos = BASE * 3_600_000_000_000n + start;
+  rows.addWindow({ ...window, vmId: `vm-${vm}`, startNanos, endNanos: startNanos + length, cpuTimeNanos: cpu });
+  return rows;
+}
+
+const report = fc.record({
+  vm: fc.nat(3),
+  start: fc.oneof(
+    fc.bigInt({ min: 0n, max: 40n }).map((n) => n * 60_000_000_000n * 7n),
+    fc.bigInt({ min: 0n, max: 5n }),
+  ),
+  length: fc.constantFrom(1n, 2n, 60_000_000_000n),
+  cpu: fc.bigInt({ min: 0n, max: 2n }),
+});
+
+describe('RecentWindows', () => {
+  it('answers as a plain map would, in any order', () => {
+    fc.assert(
+      fc.property(fc.array(report, { maxLength: 200 }), (reports) => {
+        const recent = new RecentWindows(10_000);
+        const model = new Map<string, bigint>();
+        for (const each of reports) {
+          const key = `${each.vm} ${each.start} ${each.length}`;
+          const known = model.get(key);
+          const expected = known === undefined ? 'new' : known === each.cpu ? 'duplicate' : 'conflict';
+          if (known === undefined) model.set(key, each.cpu);
+          expect(recent.take(rowOf(each), 0)).toBe(expected);
+        }
+      }),
+    );
+  });
+
+  it('forgets exactly what a failed batch brought', () => {
+    fc.assert(
+      fc.property(fc.array(report, { minLength: 1, maxLength: 60 }), fc.nat(59), (reports, cut) => {
+        const recent = new RecentWindows(10_000);
+        const kept = new Set<string>();
+        const failed: Report[] = [];
+        const sync = { done: undefined };
+        const batch = recent.begin(sync);
+        for (const [i, each] of reports.entries()) {
+          const known = recent.take(rowOf(each), i < cut ? 0 : batch);
+          if (i < cut && known === 'new') kept.add(`${each.vm} ${each.start} ${each.length}`);
+          if (i >= cut && known === 'new') failed.push(each);
+        }
+        for (const each of failed) recent.forget(rowOf(each).rows(), batch);
+        for (const each of reports) {
+          const key = `${each.vm} ${each.start} ${each.length}`;
+          const known = recent.take(rowOf(each), 0);
+          if (kept.has(key)) expect(known).not.toBe('new');
+          else expect(known).toBe('new');
+          kept.add(key);
+        }
+      }),
+    );
+  });
+
+  it('finds the sync that a duplicate has to wait for, until it has ended', () => {
+    const recent = new RecentWindows(1000);
+    const sync = { done: undefined };
+    const row = rowOf({ vm: 1, start: 0n, length: 1n, cpu: 1n });
+    const batch = recent.begin(sync);
+    recent.take(row, batch);
+    expect(recent.take(row, recent.begin({ done: undefined }))).toBe('duplicate');
+    expect(recent.syncOf(row)).toBe(sync);
+    recent.end(batch);
+    expect(recent.syncOf(row)).toBeUndefined();
+  });
+
+  it('learns from rows what was stored before, and the first of two reports stays', () => {
+    const recent = new RecentWindows(1000);
+    const first = { vm: 1, start: 0n, length: 1n, cpu: 1n };
+    recent.warm(
+      Buffer.concat([rowOf(first).rows(), rowOf({ ...first, cpu: 2n }).rows(), rowOf({ ...first, vm: 2 }).rows()]),
+    );
+    expect(recent.take(rowOf(first), 0)).toBe('duplicate');
+    expect(recent.take(rowOf({ ...first, cpu: 2n }), 0)).toBe('conflict');
+    expect(recent.take(rowOf({ ...first, vm: 2 }), 0)).toBe('duplicate');
+    expect(recent.take(rowOf({ ...first, vm: 3 }), 0)).toBe('new');
+  });
+
+  it('holds no more than its bound, and forgets what was seen longest ago', () => {
+    const recent = new RecentWindows(600);
+    for (let vm = 0; vm < 1000; vm++) {
+      for (let minute = 0n; minute < 60n; minute++) {
+        recent.take(rowOf({ vm, start: minute * 60_000_000_000n, length: 60_000_000_000n, cpu: 1n }), 0);
+      }
+    }
+    const at = (vm: number) => recent.take(rowOf({ vm, start: 0n, length: 60_000_000_000n, cpu: 1n }), 0);
+    expect(at(999)).toBe('duplicate');
+    expect(at(995)).toBe('duplicate');
+    expect(at(0)).toBe('new');
+    expect(at(900)).toBe('new');
+  });
+});
