@@ -203,7 +203,7 @@ async function startCollecting(
     clickhouse,
     clock,
     limits: config,
-    onAccepted: (windows) => live.publish(windows),
+    onAccepted: (read) => live.offer(read),
     onBackfilled: (credentialId, backfilled) => backfills.note(credentialId, backfilled),
     onVerdict: (verdict) => events.batchTaken(verdict),
     onSpoolEvent: (event) => tellSpoolEvent(events, event),

@@ -61,8 +61,8 @@ export interface IngestOptions {
   readonly batchWindowsMax: number;
   readonly lateDaysMax: number;
   readonly aheadSecondsMax: number;
-  /** Told of windows once they are on disk. */
-  readonly onAccepted: (windows: AcceptedWindows) => void;
+  /** Told of windows once they are on disk; `read` copies them, and is only there for the call. */
+  readonly onAccepted: (read: () => AcceptedWindows) => void;
   /** Told of each batch that was answered. */
   readonly onVerdict: (verdict: Verdict) => void;
   /** Told of windows that only the right to backfill let in, once they are on disk. */
@@ -118,9 +118,10 @@ export class Ingest {
     await Promise.all(sorting.awaited);
     const verdict = verdictOf(sorting);
     const { rows, conflicts, backfilled } = sorting;
-    if (verdict.accepted > 0) this.#options.onAccepted(acceptedOf(rows, conflicts));
+    if (verdict.accepted > 0) this.#options.onAccepted(() => acceptedOf(rows, conflicts));
     if (backfilled.windows > 0) this.#options.onBackfilled(sender.credentialId, backfilled);
     this.#options.onVerdict(verdict);
+    rows.release();
     return verdict;
   }
 
@@ -262,7 +263,7 @@ function verdictOf({ rows, conflicts, faults, duplicate }: Sorting): Verdict {
 }
 
 function acceptedOf(batch: RowBatch, conflicts: ReadonlySet<number>): AcceptedWindows {
-  const rows = batch.rows();
+  const rows = Buffer.from(batch.rows());
   return { length: batch.count - conflicts.size, [Symbol.iterator]: () => readRows(rows, conflicts) };
 }
 

@@ -33,9 +33,10 @@ export interface WriterOptions<Position> {
   readonly onFailed: (reason: unknown, attempt: number) => void;
 }
 
-/** Enough for the engine to work in large blocks, little enough to hold twice in memory. */
-const BLOCK_BYTES_MAX = 16 * 1024 * 1024;
-/** The pause after a block that left nothing behind: small blocks cost the engine a part each. */
+/** What is read at once: inserts of a few MiB each, which the engine works on side by side. */
+const READ_BYTES_MAX = 24 * 1024 * 1024;
+const INSERT_BYTES_MAX = 12 * 1024 * 1024;
+/** The pause where little was waiting: small blocks cost the engine a part each. */
 const PAUSE_MS = 100;
 
 /**
@@ -90,7 +91,7 @@ export class ClickHouseWriter<Position> {
     const { spool } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const batch = await spool.read(BLOCK_BYTES_MAX);
+      const batch = await spool.read(READ_BYTES_MAX);
       if (batch === undefined) {
         await spool.waitForRecords(signal);
         continue;
@@ -100,9 +101,11 @@ export class ClickHouseWriter<Position> {
       await spool.markApplied(batch.end);
       this.#appliedRecords += batch.payloads.length;
       for (const waiter of this.#waiters) if (this.#appliedRecords >= waiter.records) waiter.resolve();
-      await wait(PAUSE_MS, undefined, { signal }).catch((reason: unknown) => {
-        if (!signal.aborted) throw reason;
-      });
+      if (bytesOf(batch.payloads) < INSERT_BYTES_MAX) {
+        await wait(PAUSE_MS, undefined, { signal }).catch((reason: unknown) => {
+          if (!signal.aborted) throw reason;
+        });
+      }
     }
   }
 
@@ -135,10 +138,8 @@ export class ClickHouseWriter<Position> {
       rows += record.rowCount;
       bytes += record.rows.length;
     }
-    await insertRows(
-      this.#options.clickhouse,
-      records.map((record) => record.rows),
-    );
+    const blocks = blocksOf(records.map((record) => record.rows));
+    await Promise.all(blocks.map((block) => insertRows(this.#options.clickhouse, block)));
     await this.#insertTouched(touched);
     this.#options.onStored(rows, bytes, performance.now() - startedMs);
   }
@@ -152,6 +153,25 @@ export class ClickHouseWriter<Position> {
       clickhouse_settings: INSERT_SETTINGS,
     });
   }
+}
+
+/** Rows in blocks of about `INSERT_BYTES_MAX`. */
+function blocksOf(rows: readonly Buffer[]): Buffer[][] {
+  const blocks: Buffer[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const each of rows) {
+    if (bytes >= INSERT_BYTES_MAX) {
+      blocks.push([]);
+      bytes = 0;
+    }
+    blocks.at(-1)?.push(each);
+    bytes += each.length;
+  }
+  return blocks;
+}
+
+function bytesOf(payloads: readonly Uint8Array[]): number {
+  return payloads.reduce((sum, payload) => sum + payload.length, 0);
 }
 
 /** Backfilled windows may lie in any number of months, and an insert that the engine refuses would block all others. */

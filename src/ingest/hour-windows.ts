@@ -5,7 +5,9 @@ export type Known = 'new' | 'duplicate' | 'conflict';
 
 /** Numbers kept of each window: offset in the hour and length in nanoseconds, hash, batch. */
 const STRIDE = 4;
-const CAPACITY_FIRST = 4;
+/** Grows by eight: 8 for a VM that sends now and then, 64 for one that sends a window a minute. */
+const CAPACITY_FIRST = 8;
+const GROWTH = 8;
 const NUMBER_BYTES = 8;
 /** An entry's own cost beside its windows: objects, key text, the cache's own bookkeeping. */
 const ENTRY_BYTES = 400;
@@ -95,7 +97,7 @@ export class HourWindows {
   #insert(at: number): void {
     const end = this.#count * STRIDE;
     if (end === this.#windows.length) {
-      const larger = new Float64Array(4 * end);
+      const larger = new Float64Array(GROWTH * end);
       larger.set(this.#windows);
       this.#windows = larger;
       this.#onGrown(this.bytes);

@@ -8,9 +8,14 @@ const HOUR_SECONDS = 3600;
 const HOUR_NANOS = 3_600_000_000_000n;
 /** What most rows fit in; more is made when it is needed. */
 const ROW_BYTES_USUAL = 256;
+/** Buffers of batches that have ended, for the next ones: fresh memory for each batch would cost more than its rows. */
+const spare: Buffer[] = [];
+const SPARE_MAX = 64;
+const SPARE_BYTES_MAX = 1024 * 1024;
 /** The longest id that takes one byte to say how long it is. */
 const SHORT_BYTES_MAX = 127;
 const TWO_TO_32 = 4_294_967_296;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * A batch's rows as they are written, one after another in one buffer, in two ways that give the same bytes: from the
@@ -38,7 +43,10 @@ export class RowBatch implements RowHead {
 
   constructor(windows: number, provenance: Provenance) {
     this.#suffix = suffixOf(provenance);
-    this.#bytes = Buffer.allocUnsafe(Math.max(1, windows) * ROW_BYTES_USUAL);
+    const bytesUsual = Math.max(1, windows) * ROW_BYTES_USUAL;
+    const last = spare.at(-1);
+    this.#bytes = last !== undefined && last.length >= bytesUsual ? last : Buffer.allocUnsafeSlow(bytesUsual);
+    if (this.#bytes === last) spare.pop();
     this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
   }
 
@@ -50,6 +58,13 @@ export class RowBatch implements RowHead {
   /** All rows that were kept. */
   rows(): Buffer {
     return this.#bytes.subarray(0, this.#end);
+  }
+
+  /** Gives the buffer back. Nothing of the batch may be used afterwards. */
+  release(): void {
+    if (spare.length < SPARE_MAX && this.#bytes.length <= SPARE_BYTES_MAX) spare.push(this.#bytes);
+    this.#bytes = EMPTY;
+    this.#end = 0;
   }
 
   /** Takes the last row back. */
@@ -116,7 +131,7 @@ export class RowBatch implements RowHead {
 
   #reserve(bytes: number): void {
     if (this.#end + bytes <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafe(2 * this.#bytes.length + bytes);
+    const larger = Buffer.allocUnsafeSlow(2 * this.#bytes.length + bytes);
     this.#bytes.copy(larger, 0, 0, this.#end);
     this.#bytes = larger;
     this.#view = new DataView(larger.buffer, larger.byteOffset, larger.byteLength);

@@ -95,6 +95,11 @@ export class WireWindow {
     const until = start + this.#low;
     if (until > end) return false;
     this.#at = until;
+    if (isUnknown(field)) return true;
+    // A second time would have to be merged with the first, and a text that the second replaces may be no text at all.
+    const bit = 1 << field;
+    if ((this.#seen & bit) !== 0) return false;
+    this.#seen |= bit;
     switch (field) {
       case 1:
         this.vmStart = start;
@@ -117,15 +122,11 @@ export class WireWindow {
         this.bootEnd = until;
         return true;
       default:
-        return isUnknown(field);
+        return false;
     }
   }
 
-  /** A second value of the same time would have to be merged with the first: that is left to the ordinary way. */
   #readTime(field: number, start: number, until: number): boolean {
-    const bit = 1 << field;
-    if ((this.#seen & bit) !== 0) return false;
-    this.#seen |= bit;
     this.#at = start;
     this.#seconds = 0;
     this.#nanos = 0;

@@ -33,6 +33,13 @@ export class LiveRing {
     while (this.#windows > this.#windowsMax) this.#dropOldest();
   }
 
+  /** Counts a batch without keeping it: with it, all that was kept before is of no use to anybody. */
+  skip(): void {
+    while (this.#oldest <= this.#newest) this.#dropOldest();
+    this.#newest++;
+    this.#oldest = this.#newest + 1;
+  }
+
   /** The batches behind number `after`; `undefined` where not all of them are kept, or `after` was never given out. */
   since(after: number): AcceptedBatch[] | undefined {
     if (after + 1 < this.#oldest || after > this.#newest) return undefined;

@@ -45,6 +45,8 @@ const RING = { batchesMax: 4_096, windowsMax: 50_000 };
 const UPDATE_PAUSE_MS = 200;
 const KEEP_ALIVE_MS = 15_000;
 const RETRY_AFTER_MS = 1_000;
+/** How long after the last subscriber left windows are still kept for one that comes back. */
+const RESUME_MS = 300_000;
 const REGIONS_MAX = 1_000;
 const TOKEN = /^([0-9a-f-]{36})\.(\d{1,15})$/;
 
@@ -59,6 +61,7 @@ export class LiveHub {
   readonly #entriesMax: number;
   readonly #subscribers = new Map<string, Set<Subscriber>>();
   #subscriberCount = 0;
+  #lastLeftMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LiveHubOptions) {
     this.#clock = options.clock;
@@ -72,7 +75,16 @@ export class LiveHub {
     return this.#subscriberCount;
   }
 
-  /** Tells of windows that were acknowledged. Costs no more than storing a reference while nobody listens. */
+  /**
+   * Tells of windows that were acknowledged. They are read only where somebody listens, or did a moment ago and may come
+   * back with a resume token: at full rate, keeping them for nobody would cost more than taking them.
+   */
+  offer(read: () => AcceptedBatch): void {
+    if (this.#subscriberCount > 0 || this.#clock.nowMs() - this.#lastLeftMs < RESUME_MS) this.publish(read());
+    else this.#ring.skip();
+  }
+
+  /** As `offer`, for windows that are at hand. */
   publish(batch: AcceptedBatch): void {
     this.#ring.push(batch);
     if (this.#subscriberCount === 0) return;
@@ -132,6 +144,7 @@ export class LiveHub {
       signal.removeEventListener('abort', leave);
       if (!subscribers.delete(subscriber)) return;
       this.#subscriberCount--;
+      this.#lastLeftMs = this.#clock.nowMs();
       if (subscribers.size === 0) this.#subscribers.delete(customerId);
       subscriber.wakeUp();
     };

@@ -30,7 +30,7 @@ function ingestOn(spool: HeldSpool, keysMax = 1000) {
     batchWindowsMax: 10,
     lateDaysMax: 35,
     aheadSecondsMax: 300,
-    onAccepted: (windows) => accepted.push(...[...windows].map((window) => window.vmId)),
+    onAccepted: (read) => accepted.push(...[...read()].map((window) => window.vmId)),
     onVerdict: () => undefined,
     onBackfilled: (_, sum) => backfilled.push(sum),
   });
