@@ -1,5 +1,9 @@
--- The windows as the hosts report them, forever as reported. Equal copies of a window have the same sorting key and collapse:
--- the first received is kept. Windows of the same key and other values differ in value_hash and both stay.
+-- The windows as the hosts report them, forever as reported. Equal copies of a window have the same sorting key and
+-- collapse: the first received is kept. Windows of the same key and other values differ in value_hash and both stay.
+--
+-- Codecs by measurement, on 1.02 million windows of the bench's fleet: 60.1 bytes a window without any, 43.4 with ZSTD(1) on
+-- everything, 42.5 with T64 and LZ4, 39.0 with T64 and ZSTD(1), about 36 as below. Counters vary in their low bits, which
+-- T64('bit') packs; memory repeats its values, which ZSTD finds by itself; a hash cannot be packed at all.
 CREATE TABLE IF NOT EXISTS windows (
   customer_id String,
   vm_id String,
