@@ -10,6 +10,9 @@ export interface Sync {
 
 /** What a key takes up where a VM sends a window a minute: its share of an hour's entry. */
 const BYTES_PER_KEY = 48;
+/** Hours that were forgotten, for the next ones: at full rate thousands come and go a second. */
+const SPARE_MAX = 4096;
+const SPARE_BYTES_MAX = 16 * 1024;
 /** The batch of windows that were on disk before this process started. */
 const ON_DISK = 0;
 
@@ -26,11 +29,15 @@ export class RecentWindows {
   /** Batches that are on their way to disk. */
   readonly #underWay = new Map<number, Sync>();
   #lastBatch = ON_DISK;
+  readonly #spare: HourWindows[] = [];
   #last: HourWindows | undefined;
 
   /** @param keysMax bounds the memory: so many keys of VMs that send a window a minute */
   constructor(keysMax: number) {
-    this.#hours = new LRUCache({ maxSize: Math.max(4096, keysMax * BYTES_PER_KEY) });
+    this.#hours = new LRUCache({
+      maxSize: Math.max(4096, keysMax * BYTES_PER_KEY),
+      dispose: (hour) => this.#keepSpare(hour),
+    });
   }
 
   /** Starts a batch, whose windows others wait for until it has ended. @returns its number */
@@ -46,7 +53,11 @@ export class RecentWindows {
 
   /** Looks a row up, and remembers it where it is new. A later report never replaces the first. */
   take(row: RowHead, batch: number): Known {
-    return this.hourOf(row).take(row.offsetNanos, row.lengthNanos, hashNumber(row), batch);
+    const hour = this.hourOf(row);
+    const bytes = hour.bytes;
+    const known = hour.take(row.offsetNanos, row.lengthNanos, hashNumber(row), batch);
+    if (hour.bytes !== bytes) this.#hours.set(row.keyText(), hour, { size: hour.bytes });
+    return known;
   }
 
   /** What a duplicate that `take` just found waits for: `undefined` where the first report is on disk. */
@@ -61,12 +72,17 @@ export class RecentWindows {
     const key = row.keyText();
     let found = this.#hours.get(key);
     if (found === undefined) {
-      const made = new HourWindows(row, (bytes) => this.#hours.set(key, made, { size: bytes }));
-      this.#hours.set(key, made, { size: made.bytes });
-      found = made;
+      found = this.#spare.pop() ?? new HourWindows();
+      found.begin(row);
+      this.#hours.set(key, found, { size: found.bytes });
     }
     this.#last = found;
     return found;
+  }
+
+  #keepSpare(hour: HourWindows): void {
+    if (this.#last === hour) this.#last = undefined;
+    if (this.#spare.length < SPARE_MAX && hour.bytes <= SPARE_BYTES_MAX) this.#spare.push(hour);
   }
 
   /** Takes back a batch whose sync failed: a resend must be stored, not called a duplicate. */

@@ -14,22 +14,24 @@ const ENTRY_BYTES = 400;
 
 /** The windows of one VM that start in one hour, in order of start and length. */
 export class HourWindows {
-  readonly hour: number;
-  readonly customerId: string;
+  hour = 0;
+  customerId = '';
   /** The batch that last noted this hour as touched. */
   touchedBy = 0;
 
-  readonly #key: Buffer;
-  readonly #onGrown: (bytes: number) => void;
+  #key = Buffer.alloc(0);
   #windows = new Float64Array(CAPACITY_FIRST * STRIDE);
   #count = 0;
 
-  /** @param onGrown told of the entry's new size in memory */
-  constructor(head: RowHead, onGrown: (bytes: number) => void) {
+  /** Starts anew as the hour that a row belongs to, in the memory that is there. */
+  begin(head: RowHead): void {
+    const keyBytes = head.keyEnd - head.rowStart;
+    if (this.#key.length !== keyBytes) this.#key = Buffer.allocUnsafe(keyBytes);
+    head.bytes.copy(this.#key, 0, head.rowStart, head.keyEnd);
     this.hour = head.hour;
     this.customerId = head.customerId();
-    this.#key = Buffer.from(head.bytes.subarray(head.rowStart, head.keyEnd));
-    this.#onGrown = onGrown;
+    this.touchedBy = 0;
+    this.#count = 0;
   }
 
   /** What the entry takes up in memory, about. */
@@ -100,7 +102,6 @@ export class HourWindows {
       const larger = new Float64Array(GROWTH * end);
       larger.set(this.#windows);
       this.#windows = larger;
-      this.#onGrown(this.bytes);
     }
     if (at < end) this.#windows.copyWithin(at + STRIDE, at, end);
     this.#count++;

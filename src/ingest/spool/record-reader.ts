@@ -6,7 +6,7 @@ import { runsAfter, type Position, type Run, type Segment } from './segment.ts';
 
 /** Records in the order they were appended, all of them on disk. */
 export interface Batch {
-  /** They share a buffer that is used for nothing else. None where only places of lost records were found. */
+  /** They share a buffer that the next read uses again: be done with them by then. None where only places of lost records were found. */
   readonly payloads: readonly Uint8Array[];
   /** Behind the last of them. */
   readonly end: Position;
@@ -21,6 +21,7 @@ export class RecordReader {
   readonly #segments: readonly Segment[];
   readonly #recordBytesMax: number;
   readonly #quarantine: Quarantine;
+  #buffer = Buffer.alloc(0);
   #open: { readonly path: string; readonly file: SpoolFile } | undefined;
 
   constructor(options: {
@@ -61,7 +62,7 @@ export class RecordReader {
 
   async #readRun(run: Run, segment: Segment, bytesMax: number): Promise<Batch | undefined> {
     const wanted = Math.max(bytesMax, this.#recordBytesMax + FRAME_HEADER_BYTES);
-    const target = Buffer.allocUnsafeSlow(Math.min(wanted, run.endOffset - run.startOffset));
+    const target = this.#bufferOf(Math.min(wanted, run.endOffset - run.startOffset));
     const file = await this.#fileOf(segment);
     const bytes = target.subarray(0, await readFully(file, target, run.startOffset));
     const payloads: Uint8Array[] = [];
@@ -75,6 +76,12 @@ export class RecordReader {
       end = { record: frame.record, segment: segment.identity.number, offset: frame.endOffset };
     }
     return end === undefined ? undefined : { payloads, end };
+  }
+
+  /** One for all reads: a fresh one of many MiB each time would be waited for and swept up again. */
+  #bufferOf(bytes: number): Buffer {
+    if (this.#buffer.length < bytes) this.#buffer = Buffer.allocUnsafeSlow(bytes);
+    return this.#buffer.subarray(0, bytes);
   }
 
   /** Looks through a segment after a bad frame: what is left stays in its runs, the rest is told of. */
