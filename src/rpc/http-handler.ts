@@ -4,17 +4,13 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   Code,
   ConnectError,
+  createContextValues,
   type ConnectRouter,
   type ConnectRouterOptions,
   createConnectRouter,
 } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from '@connectrpc/connect-node';
+import { compressionBrotli, compressionGzip, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import type { RequestListener } from './listener.ts';
 import { checkedBody, isJson } from './check-body.ts';
 
@@ -79,8 +75,34 @@ async function serveRpc(
   response: NodeResponse,
   bytesMax: number,
 ): Promise<void> {
-  const call = universalRequestFromNodeRequest(request, response, undefined, undefined);
+  const call = callOf(request, response);
   await universalResponseToNodeResponse(await handler(withCheckedBody(call, handler.method, bytesMax)), response);
+}
+
+/**
+ * A request as the handlers take it. Unlike the adapter's own, its signal fires only for a client that went away: firing it
+ * at the end of every call costs an error with a stack trace each time.
+ */
+function callOf(request: NodeRequest, response: NodeResponse): UniversalServerRequest {
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort(new ConnectError('the client went away', Code.Canceled));
+  });
+  const header = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    // HTTP/2's own fields (":path" and the like) are no headers to a handler.
+    if (value === undefined || name.startsWith(':')) continue;
+    for (const each of Array.isArray(value) ? value : [value]) header.append(name, each);
+  }
+  return {
+    httpVersion: request.httpVersion,
+    method: request.method ?? '',
+    url: new URL(request.url ?? '', 'http://meterd').toString(),
+    header,
+    body: request,
+    signal: gone.signal,
+    contextValues: createContextValues(),
+  };
 }
 
 function withCheckedBody(call: UniversalServerRequest, method: DescMethod, bytesMax: number): UniversalServerRequest {
