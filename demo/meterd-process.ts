@@ -14,6 +14,8 @@ export interface MeterdProcess {
 }
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+/** As `npm start` has it: a small young generation, which at full rate keeps 80 MB less resident at the same speed. */
+const FLAGS = ['--max-semi-space-size=4'];
 const READY_TIMEOUT_MS = 60_000;
 
 /**
@@ -26,7 +28,7 @@ export async function startMeterd(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<MeterdProcess> {
   const env = { METERD_LOG_LEVEL: 'warn', ...process.env, METERD_DATA_DIR: dataDir, ...environment };
-  const child = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...FLAGS, MAIN], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const url = await readyUrl(child);
   const adminKey = (await readFile(join(dataDir, 'admin.key'), 'utf8')).trim();
   return { url, adminKey, child };

@@ -100,6 +100,11 @@ export async function startApp(
     const { collector, live } = await startCollecting(foundation, started);
     const jobs = startJobs(foundation, collector, started);
     const readiness = (): string[] => (state.stopping ? ['stopping'] : collectorTrouble(collector));
+    for (const kind of ['rss', 'heapUsed', 'external', 'arrayBuffers'] as const) {
+      events.gauge(`meterd_memory_${kind.toLowerCase()}_bytes`, `Memory as Node counts it: ${kind}`, () => {
+        return process.memoryUsage()[kind];
+      });
+    }
     const listener = serve(foundation, {
       served: {
         keys,

@@ -34,8 +34,8 @@ export interface WriterOptions<Position> {
 }
 
 /** What is read at once: inserts of a few MiB each, which the engine works on side by side. */
-const READ_BYTES_MAX = 32 * 1024 * 1024;
-const INSERT_BYTES_MAX = 16 * 1024 * 1024;
+const READ_BYTES_MAX = 28 * 1024 * 1024;
+const INSERT_BYTES_MAX = 14 * 1024 * 1024;
 /** The pause where little was waiting: small blocks cost the engine a part each. */
 const PAUSE_MS = 100;
 

@@ -10,7 +10,7 @@ const HOUR_NANOS = 3_600_000_000_000n;
 const ROW_BYTES_USUAL = 256;
 /** Buffers of batches that have ended, for the next ones: fresh memory for each batch would cost more than its rows. */
 const spare: Buffer[] = [];
-const SPARE_MAX = 64;
+const SPARE_MAX = 16;
 const SPARE_BYTES_MAX = 1024 * 1024;
 /** The longest id that takes one byte to say how long it is. */
 const SHORT_BYTES_MAX = 127;
