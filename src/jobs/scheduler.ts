@@ -120,7 +120,8 @@ export class Scheduler {
       return run;
     } catch (reason) {
       await runs.ended(runId, 'failed', messageOf(reason), new Date(clock.nowMs()));
-      onFailed(event(messageOf(reason)), reason);
+      // A run that stopping cut short is no failure to look into: its period stays due.
+      if (!this.#stop.signal.aborted) onFailed(event(messageOf(reason)), reason);
       throw new JobFailed(reason);
     }
   }
