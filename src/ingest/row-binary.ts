@@ -66,7 +66,11 @@ export function* readRows(rows: Buffer, left?: ReadonlySet<number>): Generator<R
       return rows.readBigUInt64LE(values + 8 * (ROW_COLUMNS.indexOf(column) - FIRST_VALUE));
     };
     yield {
-      ...{ customerId, vmId, region, startNanos, endNanos },
+      customerId,
+      vmId,
+      region,
+      startNanos,
+      endNanos,
       cpuTimeNanos: value('cpu_time_nanos'),
       memoryByteSeconds: value('memory_byte_seconds'),
       diskReadBytes: value('disk_read_bytes'),
