@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { ClickHouseClient } from '@clickhouse/client';
+import { messageOf } from '../lib/failure.ts';
 import { Ingest, type IngestOptions } from './accept-batch.ts';
 import { ClickHouseWriter } from './clickhouse-writer.ts';
 import { RecentWindows } from './dedup.ts';
@@ -25,7 +26,7 @@ export interface Collector {
   stats(): SpoolStats;
   /** Resolves when what is acknowledged now is stored. */
   settle(signal: AbortSignal): Promise<void>;
-  /** Resolves with the reason when storing cannot go on: a defect of ours or of the spool's disk. */
+  /** Resolves with the reason when taking or storing windows cannot go on: a defect of ours or of the spool's disk. */
   readonly failed: Promise<string>;
   /** Stores no more than the block under way; the rest stays in the spool. */
   stop(): Promise<void>;
@@ -38,13 +39,17 @@ const FREE_DISK_BYTES_MIN = 256 * 1024 * 1024;
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
   const { clock, limits } = options;
   const recent = new RecentWindows(limits.dedupKeysMax);
+  const broken = Promise.withResolvers<string>();
   const spool = await Spool.open({
     folder: join(options.dataDir, 'spool'),
     quotaBytes: limits.spoolQuotaBytes,
     freeDiskBytesMin: FREE_DISK_BYTES_MIN,
     clock,
     onRecord: (payload) => recent.warm(decodeRecord(payload).rows),
-    onEvent: options.onSpoolEvent,
+    onEvent: (event) => {
+      if (event.type === 'failed') broken.resolve(`the spool can no longer be written: ${messageOf(event.error)}`);
+      options.onSpoolEvent(event);
+    },
   });
   const writer = new ClickHouseWriter({
     spool,
@@ -57,10 +62,13 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     ingest: new Ingest({ ...options, ...limits, spool, recent }),
     stats: () => spool.stats(),
     settle: (signal) => writer.settle(signal),
-    failed: draining.then(
-      () => new Promise<never>(() => undefined),
-      (reason: unknown) => `the spool can no longer be stored: ${String(reason)}`,
-    ),
+    failed: Promise.race([
+      broken.promise,
+      draining.then(
+        () => new Promise<never>(() => undefined),
+        (reason: unknown) => `the spool can no longer be stored: ${messageOf(reason)}`,
+      ),
+    ]),
     async stop() {
       // Why draining ended before it was asked to was told by `failed`.
       await Promise.allSettled([writer.stop()]);
