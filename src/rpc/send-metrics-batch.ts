@@ -65,10 +65,6 @@ function allRefused(verdict: Verdict, response: Response): ConnectError {
   const { code, rawMessage } = toConnectError(first.fault);
   const more = verdict.refused > 1 ? ` (the first of ${verdict.refused} refused windows; none was taken)` : '';
   const details = [{ desc: SendMetricsBatchResponseSchema, value: response }];
-  return new ConnectError(
-    `metrics[${first.index}].${rawMessage}${more}`,
-    code ?? Code.InvalidArgument,
-    undefined,
-    details,
-  );
+  const where = `metrics[${first.index}]${first.fault.field === '' ? ': ' : '.'}`;
+  return new ConnectError(`${where}${rawMessage}${more}`, code ?? Code.InvalidArgument, undefined, details);
 }

@@ -149,6 +149,13 @@ describe('a bad call', () => {
     expect(binary.body).toMatchObject({ code: 'invalid_argument' });
   });
 
+  it('with a window that is cut off loses that one only', async () => {
+    // Field 1, a message of two bytes: its field 1 says it is 5 bytes long.
+    const cut = new Uint8Array([0x0a, 2, 0x0a, 5]);
+    const binary = { 'content-type': 'application/proto' };
+    expectRefused(await post(cut, anyKey, binary), 400, 'invalid_argument', /^metrics\[0\]: it is not a billing/);
+  });
+
   it('of totals since boot is refused as a whole', async () => {
     const request = { metrics: [window()], counterTemporality: 'COUNTER_TEMPORALITY_CUMULATIVE' };
     expectRefused(await post(request), 501, 'unimplemented', /CUMULATIVE/);
