@@ -17,6 +17,8 @@ export interface JobRun {
 }
 
 const DETAIL_LENGTH_MAX = 10_000;
+/** A job of every minute leaves half a million rows a year. */
+const KEPT_MS = 90 * 86_400_000;
 
 /** The runs in Postgres. Ids rise with time, so that order by id is order by start. */
 export class JobRuns {
@@ -26,8 +28,13 @@ export class JobRuns {
     this.#db = db;
   }
 
-  /** Notes a start. Call it under the job's lock: rows of the same job that still run are then of processes that died. */
+  /**
+   * Notes a start, and forgets the job's runs of over 90 days ago. Call it under the job's lock: rows of the same job that
+   * still run are then of processes that died.
+   */
   async started(job: string, period: string, at: Date): Promise<string> {
+    const keptFrom = new Date(at.getTime() - KEPT_MS);
+    await this.#db.deleteFrom('job_runs').where('job', '=', job).where('started_at', '<', keptFrom).execute();
     await this.#db
       .updateTable('job_runs')
       .set({ ended_at: at, outcome: 'failed', detail: 'the process ended before the run did' })

@@ -104,6 +104,15 @@ describe('Scheduler', () => {
     ]);
   });
 
+  it('forgets runs of over 90 days ago', async () => {
+    const days = (count: number): Date => new Date(Date.now() - count * 86_400_000);
+    for (const age of [91, 89])
+      await runs.ended(await runs.started('old', `${age}`, days(age)), 'succeeded', '', days(age));
+    const { scheduler } = schedulerOf(jobOf('old', async () => ''));
+    await scheduler.runNow('old', 'now');
+    expect((await runs.list('old', undefined, 10)).map(({ period }) => period).toSorted()).toEqual(['89', 'now']);
+  });
+
   it('ends a run that takes too long, and one that is under way when it stops', async () => {
     const untilEnded = (_: string, signal: AbortSignal): Promise<string> => {
       return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
