@@ -14,7 +14,7 @@ export interface MeterdProcess {
 }
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
-/** As `npm start` has it: a small young generation, which at full rate keeps 80 MB less resident at the same speed. */
+/** As `npm start` has it: a small young generation, 419 MB resident at full rate instead of 514 MB. */
 const FLAGS = ['--max-semi-space-size=4'];
 const READY_TIMEOUT_MS = 60_000;
 
