@@ -18,7 +18,7 @@ import { authGate } from './rpc/auth.ts';
 import { httpHandler } from './rpc/http-handler.ts';
 import { Listener } from './rpc/listener.ts';
 import { observe } from './rpc/observe.ts';
-import { rawRoutes, routes, type Served } from './rpc/routes.ts';
+import { rawMethods, routes, type Served } from './rpc/routes.ts';
 import { connectClickHouse } from './storage/clickhouse/client.ts';
 import { migrateClickHouse } from './storage/clickhouse/migrate.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
@@ -276,7 +276,7 @@ function serve(
       jsonOptions: { alwaysEmitImplicit: true, ignoreUnknownFields: true },
     },
     routes: routes(given.served),
-    rawRoutes: rawRoutes(given.served),
+    raw: rawMethods(given.served),
     pages: given.pages,
     onFailure: (reason, path) => events.requestFailed(path, reason),
   });

@@ -10,11 +10,12 @@ import { readRows, type Row } from './row-binary.ts';
 import { SenderScope } from './sender-scope.ts';
 import { isLate, parseWindow, type TimeBounds } from './validate.ts';
 import type { Sender, Window } from './window.ts';
+import type { WireBatch } from './wire-batch.ts';
 import { WireWindow } from './wire-window.ts';
 
-/** One call's windows: each as its protobuf bytes, or decoded where the call came in JSON. */
+/** One call's windows: as protobuf bytes, or decoded where the call came in JSON. */
 export interface Batch {
-  readonly metrics: readonly (Uint8Array | BillingMetrics)[];
+  readonly metrics: WireBatch | readonly BillingMetrics[];
   readonly instanceId: string;
   readonly sequence: bigint;
   readonly counterTemporality: CounterTemporality;
@@ -108,7 +109,7 @@ export class Ingest {
     checkBatch(batch, this.#options.batchWindowsMax);
     const sorting = this.#begin(batch, sender);
     try {
-      batch.metrics.forEach((metrics, index) => this.#sort(metrics, index, sorting));
+      this.#sortAll(batch.metrics, sorting);
     } catch (reason) {
       // What was remembered of the batch is not going to be stored.
       this.#options.recent.forget(sorting.rows.rows(), sorting.number);
@@ -149,16 +150,26 @@ export class Ingest {
     };
   }
 
-  #sort(metrics: Uint8Array | BillingMetrics, index: number, sorting: Sorting): void {
+  #sortAll(metrics: Batch['metrics'], sorting: Sorting): void {
+    if ('bounds' in metrics) {
+      for (let index = 0; index < metrics.length; index++) this.#sortWire(metrics, index, sorting);
+    } else metrics.forEach((each, index) => this.#sortOrdinarily(() => each, index, sorting));
+  }
+
+  #sortWire({ bytes, bounds }: WireBatch, index: number, sorting: Sorting): void {
     const { rows, scope } = sorting;
-    const isPlain =
-      metrics instanceof Uint8Array && this.#wire.read(metrics) && scope.allows(this.#wire) && rows.addWire(this.#wire);
-    let window: Window | undefined;
-    if (!isPlain) {
-      window = parseOrdinarily(metrics, index, sorting);
-      if (window === undefined) return;
-      rows.addWindow(window);
-    }
+    const start = bounds[2 * index] ?? 0;
+    const end = bounds[2 * index + 1] ?? 0;
+    const wire = this.#wire;
+    if (wire.read(bytes, start, end) && scope.allows(wire) && rows.addWire(wire)) {
+      this.#settle(index, sorting, undefined);
+    } else this.#sortOrdinarily(() => decode(bytes.subarray(start, end)), index, sorting);
+  }
+
+  #sortOrdinarily(read: () => BillingMetrics, index: number, sorting: Sorting): void {
+    const window = parseOrdinarily(read, index, sorting);
+    if (window === undefined) return;
+    sorting.rows.addWindow(window);
     this.#settle(index, sorting, window);
   }
 
@@ -236,12 +247,12 @@ function checkBatch(batch: Batch, windowsMax: number): void {
 
 /** The ordinary way, whose verdict and message count. @returns undefined where the window is refused */
 function parseOrdinarily(
-  metrics: Uint8Array | BillingMetrics,
+  read: () => BillingMetrics,
   index: number,
   { sender, bounds, faults }: Sorting,
 ): Window | undefined {
   try {
-    return parseWindow(metrics instanceof Uint8Array ? decode(metrics) : metrics, sender, bounds);
+    return parseWindow(read(), sender, bounds);
   } catch (reason) {
     if (!(reason instanceof CallerFault)) throw reason;
     faults.push({ index, fault: reason });

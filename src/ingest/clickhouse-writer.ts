@@ -174,11 +174,16 @@ function bytesOf(payloads: readonly Uint8Array[]): number {
   return payloads.reduce((sum, payload) => sum + payload.length, 0);
 }
 
-/** Backfilled windows may lie in any number of months, and an insert that the engine refuses would block all others. */
+/**
+ * Backfilled windows may lie in any number of months, and an insert that the engine refuses would block all others. Copies
+ * within one block are left to the merges, which collapse them anyway: doing it at each insert doubled its cost (3.2 against
+ * 1.4 µs a row, with merges stopped).
+ */
 const INSERT_SETTINGS = {
   async_insert: 0,
   insert_deduplicate: 0,
   max_partitions_per_insert_block: '0',
+  optimize_on_insert: 0,
 } as const;
 
 async function insertRows(clickhouse: ClickHouseClient, rows: readonly Buffer[]): Promise<void> {

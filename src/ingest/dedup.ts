@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
-import { HourWindows, type Known } from './hour-windows.ts';
+import { HourTable } from './hour-table.ts';
+import type { HourWindows, Known } from './hour-windows.ts';
 import { type RowHead, RowScan } from './row-scan.ts';
 
 /** The sync that a batch's windows wait for; shared by all of them. */
@@ -10,9 +10,6 @@ export interface Sync {
 
 /** What a key takes up where a VM sends a window a minute: its share of an hour's entry. */
 const BYTES_PER_KEY = 48;
-/** Hours that were forgotten, for the next ones: at full rate thousands come and go a second. */
-const SPARE_MAX = 4096;
-const SPARE_BYTES_MAX = 16 * 1024;
 /** The batch of windows that were on disk before this process started. */
 const ON_DISK = 0;
 
@@ -25,19 +22,14 @@ const ON_DISK = 0;
  * ten times the memory, and a look-up a window instead of one an hour.
  */
 export class RecentWindows {
-  readonly #hours: LRUCache<string, HourWindows>;
+  readonly #hours: HourTable;
   /** Batches that are on their way to disk. */
   readonly #underWay = new Map<number, Sync>();
   #lastBatch = ON_DISK;
-  readonly #spare: HourWindows[] = [];
-  #last: HourWindows | undefined;
 
   /** @param keysMax bounds the memory: so many keys of VMs that send a window a minute */
   constructor(keysMax: number) {
-    this.#hours = new LRUCache({
-      maxSize: Math.max(4096, keysMax * BYTES_PER_KEY),
-      dispose: (hour) => this.#keepSpare(hour),
-    });
+    this.#hours = new HourTable(Math.max(4096, keysMax * BYTES_PER_KEY));
   }
 
   /** Starts a batch, whose windows others wait for until it has ended. @returns its number */
@@ -56,7 +48,7 @@ export class RecentWindows {
     const hour = this.hourOf(row);
     const bytes = hour.bytes;
     const known = hour.take(row.offsetNanos, row.lengthNanos, hashNumber(row), batch);
-    if (hour.bytes !== bytes) this.#hours.set(row.keyText(), hour, { size: hour.bytes });
+    if (hour.bytes !== bytes) this.#hours.grew(hour.bytes - bytes);
     return known;
   }
 
@@ -66,23 +58,9 @@ export class RecentWindows {
     return this.#underWay.get(this.hourOf(row).batchOf(row.offsetNanos, row.lengthNanos));
   }
 
-  /** The VM's hour that a row belongs to. Rows of one VM and hour tend to follow each other. */
+  /** The VM's hour that a row belongs to. */
   hourOf(row: RowHead): HourWindows {
-    if (this.#last?.isOf(row) === true) return this.#last;
-    const key = row.keyText();
-    let found = this.#hours.get(key);
-    if (found === undefined) {
-      found = this.#spare.pop() ?? new HourWindows();
-      found.begin(row);
-      this.#hours.set(key, found, { size: found.bytes });
-    }
-    this.#last = found;
-    return found;
-  }
-
-  #keepSpare(hour: HourWindows): void {
-    if (this.#last === hour) this.#last = undefined;
-    if (this.#spare.length < SPARE_MAX && hour.bytes <= SPARE_BYTES_MAX) this.#spare.push(hour);
+    return this.#hours.hourOf(row);
   }
 
   /** Takes back a batch whose sync failed: a resend must be stored, not called a duplicate. */

@@ -9,7 +9,7 @@ const STRIDE = 4;
 const CAPACITY_FIRST = 8;
 const GROWTH = 8;
 const NUMBER_BYTES = 8;
-/** An entry's own cost beside its windows: objects, key text, the cache's own bookkeeping. */
+/** An entry's own cost beside its windows: objects, key, its place in the table. */
 const ENTRY_BYTES = 400;
 
 /** The windows of one VM that start in one hour, in order of start and length. */
@@ -18,6 +18,11 @@ export class HourWindows {
   customerId = '';
   /** The batch that last noted this hour as touched. */
   touchedBy = 0;
+  /** Where the hour hangs in its `HourTable`, which alone sets these. */
+  hash = 0;
+  sameHash: HourWindows | undefined = undefined;
+  newer: HourWindows | undefined = undefined;
+  older: HourWindows | undefined = undefined;
 
   #key = Buffer.alloc(0);
   #windows = new Float64Array(CAPACITY_FIRST * STRIDE);
@@ -36,7 +41,7 @@ export class HourWindows {
 
   /** What the entry takes up in memory, about. */
   get bytes(): number {
-    return ENTRY_BYTES + this.#windows.length * NUMBER_BYTES + 2 * this.#key.length;
+    return ENTRY_BYTES + this.#windows.length * NUMBER_BYTES + this.#key.length;
   }
 
   /** Whether a row is of this VM and hour. From the end, where the ids of neighbours differ. */

@@ -1,5 +1,5 @@
 import { PRECEDENCE_MAX } from './row-binary.ts';
-import { keyTextOf, type RowHead } from './row-scan.ts';
+import type { RowHead } from './row-scan.ts';
 import { hashOut, hashValues, VALUE_WORDS } from './value-hash.ts';
 import type { Provenance, Window } from './window.ts';
 import type { WireWindow } from './wire-window.ts';
@@ -71,10 +71,6 @@ export class RowBatch implements RowHead {
   dropLast(): void {
     this.#end = this.rowStart;
     this.count--;
-  }
-
-  keyText(): string {
-    return keyTextOf(this.#bytes, this.rowStart, this.keyEnd, this.hour);
   }
 
   /** The last row's customer. */

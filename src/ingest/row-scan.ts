@@ -15,8 +15,6 @@ export interface RowHead {
   readonly lengthNanos: number;
   readonly hashLow: number;
   readonly hashHigh: number;
-  /** Customer, VM and hour as one text. */
-  keyText(): string;
   customerId(): string;
 }
 
@@ -70,10 +68,6 @@ export class RowScan implements RowHead {
     return true;
   }
 
-  keyText(): string {
-    return keyTextOf(this.bytes, this.rowStart, this.keyEnd, this.hour);
-  }
-
   customerId(): string {
     return this.bytes.toString('utf8', this.#customerStart, this.#customerEnd);
   }
@@ -106,14 +100,3 @@ export class RowScan implements RowHead {
     }
   }
 }
-
-/** A row's customer, VM and hour as one text: the row's own first bytes and the hour behind them. */
-export function keyTextOf(bytes: Buffer, rowStart: number, keyEnd: number, hour: number): string {
-  const keyBytes = keyEnd - rowStart;
-  bytes.copy(keyScratch, 0, rowStart, keyEnd);
-  keyScratch.writeUInt32LE(hour, keyBytes);
-  return keyScratch.toString('latin1', 0, keyBytes + 4);
-}
-
-/** Two ids of at most 128 bytes, with their lengths, and the hour. */
-const keyScratch = Buffer.alloc(2 * 130 + 4);

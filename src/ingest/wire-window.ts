@@ -35,15 +35,17 @@ export class WireWindow {
   /** One bit a field, for those that must come once. */
   #seen = 0;
 
-  /** @returns false where the ordinary way has to look */
-  read(bytes: Uint8Array): boolean {
+  /**
+   * Reads the window that lies in `bytes` from `start` to `end`.
+   * @returns false where the ordinary way has to look
+   */
+  read(bytes: Uint8Array, start: number, end: number): boolean {
     this.bytes = bytes;
-    this.#at = 0;
+    this.#at = start;
     this.#seen = 0;
     this.vmStart = this.vmEnd = this.customerStart = this.customerEnd = 0;
     this.regionStart = this.regionEnd = this.bootStart = this.bootEnd = 0;
     this.words.fill(0);
-    const end = bytes.length;
     while (this.#at < end) {
       let tag = bytes[this.#at++] ?? 0;
       if (tag >= 0x80) {

@@ -1,9 +1,24 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { type DescMethod, fromBinary } from '@bufbuild/protobuf';
+import { type DescMessage, type DescMethod, fromBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { RawSendMetricsBatchRequestSchema } from '../../gen/meterd/internal/v1/raw_pb.ts';
+
+import { messageOf } from '../lib/failure.ts';
 
 type Header = Pick<Headers, 'get'>;
+
+/** One byte of flags, four of length. */
+const ENVELOPE_BYTES = 5;
+
+/** A call whose body is read. */
+export interface CheckedCall {
+  /** Takes one message. */
+  readonly method: Pick<DescMethod, 'input'>;
+  readonly header: Header;
+  /** One over it is passed on for the decoder to refuse. */
+  readonly bytesMax: number;
+  /** Takes out of a protobuf message what is read in a way of its own. @returns what is left for the decoder */
+  readonly setAside?: ((message: Uint8Array) => Uint8Array) | undefined;
+}
 
 /**
  * Looks through a request's body before it is decoded, for two faults of the caller that the decoder gets wrong:
@@ -13,15 +28,10 @@ type Header = Pick<Headers, 'get'>;
  *   integers, it is exact.
  * - Protobuf that is cut off or garbled is answered INTERNAL by the decoder. Here it is INVALID_ARGUMENT.
  *
- * @param body of a method that takes one message; one over `bytesMax` is passed on for the decoder to refuse
  * @throws ConnectError INVALID_ARGUMENT, out of the returned body
  */
-export async function* checkedBody(
-  body: AsyncIterable<Uint8Array>,
-  method: Pick<DescMethod, 'input'>,
-  header: Header,
-  bytesMax: number,
-): AsyncGenerator<Uint8Array> {
+export async function* checkedBody(body: AsyncIterable<Uint8Array>, call: CheckedCall): AsyncGenerator<Uint8Array> {
+  const { method, header, bytesMax, setAside } = call;
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body) {
@@ -34,13 +44,26 @@ export async function* checkedBody(
     }
     chunks.push(chunk);
   }
-  const whole = Buffer.concat(chunks);
-  const inJson = isJson(header.get('content-type'));
-  for (const message of messagesOf(whole, header, bytesMax)) {
-    if (inJson) checkNumbers(message.toString());
-    else checkBinary(method, message);
+  const whole = chunks.length === 1 && chunks[0] instanceof Buffer ? chunks[0] : Buffer.concat(chunks);
+  const messages = messagesOf(whole, header, bytesMax);
+  if (isJson(header.get('content-type'))) for (const message of messages) checkNumbers(message.toString());
+  else if (setAside === undefined) for (const message of messages) checkBinary(method.input, message);
+  // More or fewer messages than one are left to the decoder, which tells of them rightly.
+  else if (messages[0] !== undefined && messages.length === 1) {
+    yield withMessage(whole, messages[0], setAside(messages[0]));
+    return;
   }
   yield whole;
+}
+
+/** The body with another message in place of its own; where it came compressed, as it came. */
+function withMessage(body: Buffer, message: Buffer, other: Uint8Array): Uint8Array {
+  const start = message.buffer === body.buffer ? message.byteOffset - body.byteOffset : -1;
+  if (start < 0 || start + message.length !== body.length) return body;
+  if (start === 0) return other;
+  const head = Buffer.alloc(ENVELOPE_BYTES);
+  head.writeUInt32BE(other.length, 1);
+  return Buffer.concat([head, other]);
 }
 
 /** Whether messages are JSON, alone (`application/json`) or in envelopes (`application/connect+json`, …). */
@@ -55,11 +78,12 @@ function messagesOf(body: Buffer, header: Header, bytesMax: number): Buffer[] {
   }
   const encoding = header.get('grpc-encoding') ?? header.get('connect-content-encoding');
   const messages: Buffer[] = [];
-  for (let at = 0; at + 5 <= body.length;) {
+  for (let at = 0; at + ENVELOPE_BYTES <= body.length;) {
     const compressed = (body.readUInt8(at) & 1) === 1;
-    const end = at + 5 + body.readUInt32BE(at + 1);
+    const start = at + ENVELOPE_BYTES;
+    const end = start + body.readUInt32BE(at + 1);
     if (end > body.length) return messages;
-    messages.push(decompress(body.subarray(at + 5, end), compressed ? encoding : null, bytesMax));
+    messages.push(decompress(body.subarray(start, end), compressed ? encoding : null, bytesMax));
     at = end;
   }
   return messages;
@@ -76,41 +100,18 @@ function decompress(bytes: Buffer, encoding: string | null, bytesMax: number): B
   }
 }
 
-/**
- * Whether fields follow each other to the end of a message, with no look into them: what a decoder that leaves the fields
- * as bytes cannot fail on.
- */
-function isWhole(message: Buffer): boolean {
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let shift = 0; shift < 70; shift += 7) {
-      const byte = message[at++] ?? 0x80;
-      if (shift < 28) value |= (byte & 0x7f) << shift;
-      else if ((byte & 0x7f) !== 0) value = Number.MAX_SAFE_INTEGER;
-      if (byte < 0x80) return value;
-    }
-    return Number.NaN;
-  };
-  while (at < message.length) {
-    const wireType = varint() & 7;
-    if (wireType === 0) {
-      if (Number.isNaN(varint())) return false;
-    } else if (wireType === 2) at += varint();
-    else return false;
+function checkBinary(input: DescMessage, message: Buffer): void {
+  try {
+    fromBinary(input, message);
+  } catch (cause) {
+    throw notA(input, cause);
   }
-  return at === message.length;
 }
 
-function checkBinary(method: Pick<DescMethod, 'input'>, message: Buffer): void {
-  if (method.input.typeName === RawSendMetricsBatchRequestSchema.typeName && isWhole(message)) return;
-  try {
-    fromBinary(method.input, message);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const text = `the body is not a ${method.input.typeName}: ${reason}`;
-    throw new ConnectError(text, Code.InvalidArgument, undefined, undefined, cause);
-  }
+/** A body that is cut off or garbled, with the decoder's reason. */
+export function notA(input: DescMessage, cause: unknown): ConnectError {
+  const text = `the body is not a ${input.typeName}: ${messageOf(cause)}`;
+  return new ConnectError(text, Code.InvalidArgument, undefined, undefined, cause);
 }
 
 /** A reviver sees each number's own text, which `JSON.parse` itself has rounded by then. */

@@ -4,6 +4,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   Code,
   ConnectError,
+  type ContextValues,
   createContextValues,
   type ConnectRouter,
   type ConnectRouterOptions,
@@ -20,11 +21,17 @@ export type NodeResponse = ServerResponse | Http2ServerResponse;
 /** Answers one path that is no RPC. */
 export type Page = (request: NodeRequest, response: NodeResponse) => void | Promise<void>;
 
+/** Methods that read part of a protobuf message in a way of their own; they stand in for those of the same path. */
+export interface RawMethods {
+  readonly routes: (router: ConnectRouter) => void;
+  /** Keeps its part in the call's values. @returns what is left for the decoder */
+  readonly setAside: (message: Uint8Array, values: ContextValues) => Uint8Array;
+}
+
 export interface HttpOptions {
   readonly rpc: ConnectRouterOptions & { readonly readMaxBytes: number };
   readonly routes: (router: ConnectRouter) => void;
-  /** Methods that read protobuf in a way of their own; they stand in for those of the same path. */
-  readonly rawRoutes: (router: ConnectRouter) => void;
+  readonly raw: RawMethods;
   readonly pages: ReadonlyMap<string, Page>;
   readonly onFailure: (reason: unknown, path: string) => void;
 }
@@ -32,13 +39,16 @@ export interface HttpOptions {
 /** The one request handler: RPCs by their path, then pages, then 404. */
 export function httpHandler(options: HttpOptions): RequestListener {
   const handlers = handlersOf(options.rpc, options.routes);
-  const rawHandlers = handlersOf(options.rpc, options.rawRoutes);
+  const rawHandlers = handlersOf(options.rpc, options.raw.routes);
+  const { readMaxBytes: bytesMax } = options.rpc;
+  const ordinary: Reading = { bytesMax, setAside: undefined };
+  const aside: Reading = { bytesMax, setAside: options.raw.setAside };
   const serve = async (request: NodeRequest, response: NodeResponse): Promise<void> => {
     const path = pathOf(request);
     const raw = isJson(request.headers['content-type']) ? undefined : rawHandlers.get(path);
     const handler = raw ?? handlers.get(path);
     const page = options.pages.get(path);
-    if (handler !== undefined) await serveRpc(handler, request, response, options.rpc.readMaxBytes);
+    if (handler !== undefined) await serveRpc(handler, request, response, handler === raw ? aside : ordinary);
     else if (page !== undefined) await page(request, response);
     else send(response, 404, 'text/plain; charset=utf-8', `nothing is served at ${path}\n`);
   };
@@ -69,21 +79,29 @@ export function send(response: NodeResponse, status: number, contentType: string
   response.end(body);
 }
 
+type Call = UniversalServerRequest & { readonly contextValues: ContextValues };
+
+/** How the bodies of calls are read. */
+interface Reading {
+  readonly bytesMax: number;
+  readonly setAside: RawMethods['setAside'] | undefined;
+}
+
 async function serveRpc(
   handler: UniversalHandler,
   request: NodeRequest,
   response: NodeResponse,
-  bytesMax: number,
+  reading: Reading,
 ): Promise<void> {
   const call = callOf(request, response);
-  await universalResponseToNodeResponse(await handler(withCheckedBody(call, handler.method, bytesMax)), response);
+  await universalResponseToNodeResponse(await handler(withCheckedBody(call, handler.method, reading)), response);
 }
 
 /**
  * A request as the handlers take it. Unlike the adapter's own, its signal fires only for a client that went away: firing it
  * at the end of every call costs an error with a stack trace each time.
  */
-function callOf(request: NodeRequest, response: NodeResponse): UniversalServerRequest {
+function callOf(request: NodeRequest, response: NodeResponse): Call {
   const gone = new AbortController();
   response.once('close', () => {
     if (!response.writableFinished) gone.abort(new ConnectError('the client went away', Code.Canceled));
@@ -105,13 +123,19 @@ function callOf(request: NodeRequest, response: NodeResponse): UniversalServerRe
   };
 }
 
-function withCheckedBody(call: UniversalServerRequest, method: DescMethod, bytesMax: number): UniversalServerRequest {
-  const { body, header } = call;
+function withCheckedBody(call: Call, method: DescMethod, reading: Reading): UniversalServerRequest {
+  const { body, header, contextValues } = call;
   const takesOne = method.methodKind === 'unary' || method.methodKind === 'server_streaming';
   const isStream = typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
-  return takesOne && isStream && call.method === 'POST'
-    ? { ...call, body: checkedBody(body, method, header, bytesMax) }
-    : call;
+  if (!takesOne || !isStream || call.method !== 'POST') return call;
+  const { bytesMax, setAside } = reading;
+  if (setAside === undefined) return { ...call, body: checkedBody(body, { method, header, bytesMax }) };
+  // It is the length of the whole body, and the decoder is going to see less.
+  header.delete('content-length');
+  return {
+    ...call,
+    body: checkedBody(body, { method, header, bytesMax, setAside: (message) => setAside(message, contextValues) }),
+  };
 }
 
 function pathOf(request: NodeRequest): string {

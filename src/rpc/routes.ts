@@ -35,7 +35,8 @@ import { reflection } from './reflection.ts';
 import { revokeKey } from './revoke-key.ts';
 import { type JobRunner, runJob } from './run-job.ts';
 import { sendMetrics } from './send-metrics.ts';
-import { rawSendMetricsBatch, sendMetricsBatch } from './send-metrics-batch.ts';
+import type { RawMethods } from './http-handler.ts';
+import { rawSendMetricsBatch, sendMetricsBatch, sendRawMetricsBatch, setWindowsAside } from './send-metrics-batch.ts';
 import { streamLiveUsage } from './stream-live-usage.ts';
 import { subscribe } from './subscribe.ts';
 
@@ -71,9 +72,12 @@ export function routes(served: Served): (router: ConnectRouter) => void {
 }
 
 /** What serves protobuf calls in place of the ordinary handlers of the same path. */
-export function rawRoutes({ ingest }: Served): (router: ConnectRouter) => void {
-  return (router) => {
-    if (ingest !== undefined) router.rpc(rawSendMetricsBatch, sendMetricsBatch(ingest));
+export function rawMethods({ ingest }: Served): RawMethods {
+  return {
+    routes: (router) => {
+      if (ingest !== undefined) router.rpc(rawSendMetricsBatch, sendRawMetricsBatch(ingest));
+    },
+    setAside: setWindowsAside,
   };
 }
 

@@ -1,27 +1,45 @@
-import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
+import { Code, ConnectError, type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
 import {
   BillingCollectorService,
   type SendMetricsBatchResponse,
   SendMetricsBatchResponseSchema,
 } from '../../gen/billing/v1/collector_pb.ts';
-import { RawSendMetricsBatchRequestSchema } from '../../gen/meterd/internal/v1/raw_pb.ts';
+import { type SendMetricsBatchRest, SendMetricsBatchRestSchema } from '../../gen/meterd/internal/v1/raw_pb.ts';
 import type { Key } from '../access/key.ts';
 import type { Batch, Ingest, Verdict } from '../ingest/accept-batch.ts';
 import type { Sender } from '../ingest/window.ts';
+import { splitBatch, type WireBatch } from '../ingest/wire-batch.ts';
 import { callerOf } from './auth.ts';
+import { notA } from './check-body.ts';
 import { toConnectError } from './errors.ts';
 
 type Response = MessageInitShape<typeof SendMetricsBatchResponseSchema>;
 
-/**
- * The method as protobuf calls come to it: on the wire a repeated message and repeated bytes look the same, and with bytes
- * the windows reach ingest as they were sent, without an object for each.
- */
+/** The method as protobuf calls come to it: its windows were taken out of the message before (see `setWindowsAside`). */
 export const rawSendMetricsBatch: DescMethodUnary<
-  typeof RawSendMetricsBatchRequestSchema,
+  typeof SendMetricsBatchRestSchema,
   typeof SendMetricsBatchResponseSchema
-> = { ...BillingCollectorService.method.sendMetricsBatch, input: RawSendMetricsBatchRequestSchema };
+> = { ...BillingCollectorService.method.sendMetricsBatch, input: SendMetricsBatchRestSchema };
+
+const kWindows = createContextKey<WireBatch | undefined>(undefined, {
+  description: 'windows of the call, not decoded',
+});
+
+/**
+ * Keeps the windows of a call's message for its handler, so that no object is made of each.
+ * @returns what is left to decode
+ * @throws ConnectError INVALID_ARGUMENT where the message is cut off or garbled
+ */
+export function setWindowsAside(message: Uint8Array, values: ContextValues): Uint8Array {
+  try {
+    const { windows, rest } = splitBatch(message);
+    values.set(kWindows, windows);
+    return rest;
+  } catch (cause) {
+    throw notA(BillingCollectorService.method.sendMetricsBatch.input, cause);
+  }
+}
 
 /** Answers once every window that it counts as accepted or duplicate is on disk. */
 export function sendMetricsBatch(ingest: Ingest) {
@@ -30,6 +48,16 @@ export function sendMetricsBatch(ingest: Ingest) {
     const response = toResponse(verdict);
     if (verdict.refused === request.metrics.length) throw allRefused(verdict, response);
     return response;
+  };
+}
+
+/** The same for calls whose windows were set aside. */
+export function sendRawMetricsBatch(ingest: Ingest) {
+  const send = sendMetricsBatch(ingest);
+  return (request: SendMetricsBatchRest, context: HandlerContext): Promise<Response> => {
+    const metrics = context.values.get(kWindows);
+    if (metrics === undefined) throw new Error('the windows of a call were not set aside before its handler');
+    return send({ ...request, metrics }, context);
   };
 }
 

@@ -1,6 +1,6 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
-import { CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
+import { type BillingMetrics, CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
 import { type Backfilled, type Batch, Ingest } from '../../src/ingest/accept-batch.ts';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { decodeRecord } from '../../src/ingest/record.ts';
@@ -37,7 +37,7 @@ function ingestOn(spool: HeldSpool, keysMax = 1000) {
   return { ingest, accepted, backfilled };
 }
 
-function batchOf(...metrics: Batch['metrics']): Batch {
+function batchOf(...metrics: BillingMetrics[]): Batch {
   return { metrics, instanceId: 'metald-1', sequence: 1n, counterTemporality: CounterTemporality.UNSPECIFIED };
 }
 

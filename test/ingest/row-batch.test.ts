@@ -99,7 +99,17 @@ describe('RowBatch', () => {
           const each = { ...window, ...changed, endNanos: changed.startNanos + length };
           rows.addWindow(each);
           const { hour, offsetNanos, lengthNanos, hashLow, hashHigh } = rows;
-          return { each, head: { hour, offsetNanos, lengthNanos, hashLow, hashHigh, key: rows.keyText() } };
+          return {
+            each,
+            head: {
+              hour,
+              offsetNanos,
+              lengthNanos,
+              hashLow,
+              hashHigh,
+              key: rows.bytes.toString('hex', rows.rowStart, rows.keyEnd),
+            },
+          };
         });
         const read = [...readRows(rows.rows())];
         expect(read.map(({ customerId, vmId, region }) => [customerId, vmId, region])).toEqual(
@@ -110,7 +120,14 @@ describe('RowBatch', () => {
         for (const { head, each } of written) {
           expect(scan.next()).toBe(true);
           const { hour, offsetNanos, lengthNanos, hashLow, hashHigh } = scan;
-          expect({ hour, offsetNanos, lengthNanos, hashLow, hashHigh, key: scan.keyText() }).toEqual(head);
+          expect({
+            hour,
+            offsetNanos,
+            lengthNanos,
+            hashLow,
+            hashHigh,
+            key: scan.bytes.toString('hex', scan.rowStart, scan.keyEnd),
+          }).toEqual(head);
           expect(scan.customerId()).toBe(each.customerId);
           expect(BigInt(hour) * 3_600_000_000_000n + BigInt(offsetNanos)).toBe(each.startNanos);
         }

@@ -7,6 +7,7 @@ import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { decodeRecord } from '../../src/ingest/record.ts';
 import { SenderScope } from '../../src/ingest/sender-scope.ts';
 import type { Sender } from '../../src/ingest/window.ts';
+import { splitBatch, type WireBatch } from '../../src/ingest/wire-batch.ts';
 import { WireWindow } from '../../src/ingest/wire-window.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
@@ -29,6 +30,12 @@ async function outcomeOf(metrics: Batch['metrics'], sender: Sender): Promise<obj
   const shown = faults.map(({ index, fault }) => [index, fault.kind, fault.field, fault.message]);
   const records = stored.map((payload) => decodeRecord(payload));
   return { counts, shown, records: records.map(({ rows, touched }) => [rows.toString('hex'), touched]) };
+}
+
+/** The windows as they lie in the message of one call. */
+function wireBatch(...wires: Uint8Array[]): WireBatch {
+  return splitBatch(Buffer.concat(wires.map((wire) => Buffer.from([0x0a, ...varint(BigInt(wire.length)), ...wire]))))
+    .windows;
 }
 
 /** The ordinary way with the same windows: decoded first, and refused in the same words where that fails. */
@@ -136,7 +143,7 @@ describe('windows from the wire', () => {
       fc.asyncProperty(fc.array(wire, { minLength: 1, maxLength: 12 }), sender, async (wires, from) => {
         const decodable = wires.filter(isDecodable);
         fc.pre(decodable.length > 0);
-        expect(await outcomeOf(decodable, from)).toEqual(await ordinaryOutcomeOf(decodable, from));
+        expect(await outcomeOf(wireBatch(...decodable), from)).toEqual(await ordinaryOutcomeOf(decodable, from));
       }),
       { numRuns: 3000 },
     );
@@ -151,7 +158,7 @@ describe('windows from the wire', () => {
     await fc.assert(
       fc.asyncProperty(garbled, async (bytes) => {
         const good = toBinary(BillingMetricsSchema, aWindow({ vmId: 'good' }));
-        const outcome = await outcomeOf([bytes, good], anySender);
+        const outcome = await outcomeOf(wireBatch(bytes, good), anySender);
         if (isDecodable(bytes)) expect(outcome).toEqual(await ordinaryOutcomeOf([bytes, good], anySender));
         else {
           const fault = [0, 'invalid_argument', '', expect.stringMatching(/^it is not a billing.v1.BillingMetrics: /)];
@@ -167,7 +174,8 @@ describe('windows from the wire', () => {
     const reader = new WireWindow();
     const scope = new SenderScope({ ...anySender, regions: new Set(['us-east1']) }, bounds);
     for (const each of [aWindow(), aWindow({ bootId: 'b' }), aWindow({ timestamp: undefined, cpuTimeNanos: 0n })]) {
-      expect(reader.read(toBinary(BillingMetricsSchema, each))).toBe(true);
+      const bytes = toBinary(BillingMetricsSchema, each);
+      expect(reader.read(bytes, 0, bytes.length)).toBe(true);
       expect(scope.allows(reader)).toBe(true);
     }
   });

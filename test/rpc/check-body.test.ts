@@ -1,11 +1,15 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
-import { checkedBody } from '../../src/rpc/check-body.ts';
+import { type CheckedCall, checkedBody } from '../../src/rpc/check-body.ts';
 
 const BYTES_MAX = 1000;
 
-async function read(body: Buffer | string, headers: Record<string, string> = {}): Promise<string> {
+async function read(
+  body: Buffer | string,
+  headers: Record<string, string> = {},
+  setAside?: CheckedCall['setAside'],
+): Promise<string> {
   const header = new Headers({ 'content-type': 'application/json', ...headers });
   const bytes = Buffer.from(body);
   async function* chunks() {
@@ -13,7 +17,7 @@ async function read(body: Buffer | string, headers: Record<string, string> = {})
   }
   const out: Uint8Array[] = [];
   const method = BillingCollectorService.method.sendMetricsBatch;
-  for await (const chunk of checkedBody(chunks(), method, header, BYTES_MAX)) out.push(chunk);
+  for await (const chunk of checkedBody(chunks(), { method, header, bytesMax: BYTES_MAX, setAside })) out.push(chunk);
   return Buffer.concat(out).toString('latin1');
 }
 
@@ -65,6 +69,27 @@ describe('checkedBody', () => {
   it('leaves a body over the bound to the decoder', async () => {
     const long = `{"a":"${'x'.repeat(2000)}"}`;
     expect(await read(long)).toBe(long);
+  });
+
+  it('passes on what is left where part of a message is set aside, however it comes', async () => {
+    const [aside, rest] = [Buffer.from([0x0a, 1, 7]), Buffer.from([0x12, 1, 0x69])];
+    const body = Buffer.concat([aside, rest]);
+    const taken: string[] = [];
+    const setAside = (message: Uint8Array) => {
+      taken.push(Buffer.from(message).toString('latin1'));
+      return rest;
+    };
+    const grpc = { 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' };
+    const binary = { 'content-type': 'application/proto' };
+    expect(await read(body, binary, setAside)).toBe(rest.toString('latin1'));
+    expect(await read(envelope(body), grpc, setAside)).toBe(envelope(rest).toString('latin1'));
+    // What came compressed stays as it is: its decoder passes over the part that was set aside.
+    const packed = gzipSync(body);
+    expect(await read(packed, { ...binary, 'content-encoding': 'gzip' }, setAside)).toBe(packed.toString('latin1'));
+    expect(await read(envelope(packed, 1), grpc, setAside)).toBe(envelope(packed, 1).toString('latin1'));
+    expect(taken).toEqual(Array.from({ length: 4 }, () => body.toString('latin1')));
+    const cutOff = envelope(body).subarray(0, 7);
+    expect(await read(cutOff, grpc, setAside)).toBe(cutOff.toString('latin1'));
   });
 
   it('refuses protobuf that is cut off, alone and in envelopes', async () => {

@@ -14,20 +14,15 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file meterd/internal/v1/raw.proto.
  */
 export const file_meterd_internal_v1_raw: GenFile = /*@__PURE__*/
-  fileDesc("ChxtZXRlcmQvaW50ZXJuYWwvdjEvcmF3LnByb3RvEhJtZXRlcmQuaW50ZXJuYWwudjEikQEKGlJhd1NlbmRNZXRyaWNzQmF0Y2hSZXF1ZXN0Eg8KB21ldHJpY3MYASADKAwSEwoLaW5zdGFuY2VfaWQYAiABKAkSEAoIc2VxdWVuY2UYAyABKAQSOwoTY291bnRlcl90ZW1wb3JhbGl0eRgEIAEoDjIeLmJpbGxpbmcudjEuQ291bnRlclRlbXBvcmFsaXR5YgZwcm90bzM", [file_billing_v1_metrics]);
+  fileDesc("ChxtZXRlcmQvaW50ZXJuYWwvdjEvcmF3LnByb3RvEhJtZXRlcmQuaW50ZXJuYWwudjEigAEKFFNlbmRNZXRyaWNzQmF0Y2hSZXN0EhMKC2luc3RhbmNlX2lkGAIgASgJEhAKCHNlcXVlbmNlGAMgASgEEjsKE2NvdW50ZXJfdGVtcG9yYWxpdHkYBCABKA4yHi5iaWxsaW5nLnYxLkNvdW50ZXJUZW1wb3JhbGl0eUoECAEQAmIGcHJvdG8z", [file_billing_v1_metrics]);
 
 /**
- * `billing.v1.SendMetricsBatchRequest` with its windows left undecoded: on the wire a message and bytes look the same.
- * Decoding 600 windows into objects costs most of a batch's time, and the fast path needs none.
+ * What is left of `billing.v1.SendMetricsBatchRequest` when its windows, the field 1, are taken out and kept as bytes. Decoding
+ * 600 windows into objects costs most of a batch's time, and the fast path needs none.
  *
- * @generated from message meterd.internal.v1.RawSendMetricsBatchRequest
+ * @generated from message meterd.internal.v1.SendMetricsBatchRest
  */
-export type RawSendMetricsBatchRequest = Message<"meterd.internal.v1.RawSendMetricsBatchRequest"> & {
-  /**
-   * @generated from field: repeated bytes metrics = 1;
-   */
-  metrics: Uint8Array[];
-
+export type SendMetricsBatchRest = Message<"meterd.internal.v1.SendMetricsBatchRest"> & {
   /**
    * @generated from field: string instance_id = 2;
    */
@@ -45,9 +40,9 @@ export type RawSendMetricsBatchRequest = Message<"meterd.internal.v1.RawSendMetr
 };
 
 /**
- * Describes the message meterd.internal.v1.RawSendMetricsBatchRequest.
- * Use `create(RawSendMetricsBatchRequestSchema)` to create a new message.
+ * Describes the message meterd.internal.v1.SendMetricsBatchRest.
+ * Use `create(SendMetricsBatchRestSchema)` to create a new message.
  */
-export const RawSendMetricsBatchRequestSchema: GenMessage<RawSendMetricsBatchRequest> = /*@__PURE__*/
+export const SendMetricsBatchRestSchema: GenMessage<SendMetricsBatchRest> = /*@__PURE__*/
   messageDesc(file_meterd_internal_v1_raw, 0);
 

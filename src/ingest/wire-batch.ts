@@ -1,0 +1,57 @@
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+
+/** The windows of one call as they came: their bytes, none of them looked at. An object for each would cost a fifth of reading it. */
+export interface WireBatch {
+  /** Holds the windows, and what lay between them. */
+  readonly bytes: Uint8Array;
+  readonly length: number;
+  /** Where the window `i` starts, at `2 * i`, and where it ends, behind that. At least so long; the rest means nothing. */
+  readonly bounds: Uint32Array;
+}
+
+/** A call's message taken apart. */
+export interface SplitBatch {
+  readonly windows: WireBatch;
+  /** The other fields, still encoded. */
+  readonly rest: Uint8Array;
+}
+
+/** The field `metrics` of `SendMetricsBatchRequest`. */
+const METRICS = 1;
+/** What most batches have. */
+const WINDOWS_USUAL = 1024;
+
+/**
+ * Takes the message of a `SendMetricsBatch` call apart, without a look into its windows.
+ * @throws Error where it is cut off or garbled, in the decoder's own words
+ */
+export function splitBatch(message: Uint8Array): SplitBatch {
+  const reader = new BinaryReader(message);
+  const rest: Uint8Array[] = [];
+  let bounds = new Uint32Array(2 * WINDOWS_USUAL);
+  let length = 0;
+  while (reader.pos < reader.len) {
+    const start = reader.pos;
+    const [field, wireType] = reader.tag();
+    if (field === METRICS && wireType === WireType.LengthDelimited) {
+      const bytes = reader.uint32();
+      if (2 * length === bounds.length) bounds = grown(bounds);
+      bounds[2 * length] = reader.pos;
+      reader.pos += bytes;
+      bounds[2 * length + 1] = reader.pos;
+      length++;
+      // As the reader itself says it where it skips.
+      if (reader.pos > reader.len) throw new RangeError('premature EOF');
+    } else {
+      reader.skip(wireType, field);
+      rest.push(message.subarray(start, reader.pos));
+    }
+  }
+  return { windows: { bytes: message, length, bounds }, rest: Buffer.concat(rest) };
+}
+
+function grown(bounds: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(2 * bounds.length);
+  larger.set(bounds);
+  return larger;
+}
