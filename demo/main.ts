@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { closeMonth, readInvoice, readUsage } from './close-month.ts';
 import { freeAddress, type MeterdProcess, startMeterd, stopMeterd } from './meterd-process.ts';
-import { Progress } from './progress.ts';
+import { Progress } from '../src/cli/progress.ts';
 import { replay } from './replay.ts';
 import { toJson, toText } from './report.ts';
 import { createHostKeys, registerCustomer, revokeHostKeys, subscribe } from './set-up.ts';
@@ -48,13 +48,13 @@ async function main(): Promise<void> {
 async function run(meterd: MeterdProcess, example: WorkedExample): Promise<object> {
   await registerCustomer(meterd, example);
   const hostKeys = await createHostKeys(meterd, example);
-  const progress = new Progress('Sending windows', example.windowCount);
+  const progress = new Progress('Sending windows');
   const startedMs = performance.now();
   const replayed = await replay(example, {
     url: meterd.url,
     hostKeys,
     windowsPerBatch: WINDOWS_PER_BATCH,
-    onAcknowledged: ({ sent }) => progress.show(sent),
+    onAcknowledged: ({ sent }) => progress.show(sent, example.windowCount),
   });
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   process.stderr.write(`Sent in ${seconds} s: ${replayed.accepted} accepted, ${replayed.duplicate} duplicates\n`);

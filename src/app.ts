@@ -4,11 +4,15 @@ import { BackfillAudit } from './access/backfill-audit.ts';
 import { ensureFirstKey } from './access/first-key.ts';
 import { KeyStore } from './access/key-store.ts';
 import { KnownKeys, REFRESH_MS } from './access/known-keys.ts';
+import type { InvoicingStore } from './billing/invoice/invoicing-store.ts';
 import type { Config } from './config.ts';
 import { type Collector, startCollector } from './ingest/collector.ts';
+import { RefusedWindows } from './ingest/refused.ts';
 import type { SpoolEvent } from './ingest/spool/events.ts';
+import { auditAnchorJob } from './jobs/audit-anchor-job.ts';
 import { invoiceJob } from './jobs/invoice-job.ts';
 import { JobRuns } from './jobs/job-runs.ts';
+import { retentionJob } from './jobs/retention-job.ts';
 import { rollupJob } from './jobs/rollup-job.ts';
 import { Scheduler } from './jobs/scheduler.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
@@ -45,7 +49,11 @@ export interface App {
 }
 
 const BACKFILL_FLUSH_MS = 5000;
+const REFUSED_FLUSH_MS = 5000;
 const BODY_TIMEOUT_MS_MAX = 60_000;
+/** Hourly: what was not anchored yet could be cut off unseen. */
+const AUDIT_ANCHOR_SCHEDULE = '5 * * * *';
+const RETENTION_SCHEDULE = '41 3 * * *';
 
 /** What has started so far, and how to stop it. */
 class Started {
@@ -98,7 +106,8 @@ export async function startApp(
     const foundation = await startFoundation({ config, clock, events, started });
     const { keys, known, firstKeyPath } = await startKeys(foundation, started);
     const { collector, live } = await startCollecting(foundation, started);
-    const jobs = startJobs(foundation, collector, started);
+    const billing = invoicingStore(foundation);
+    const jobs = startJobs(foundation, { collector, billing, started });
     const readiness = (): string[] => (state.stopping ? ['stopping'] : collectorTrouble(collector));
     for (const kind of ['rss', 'heapUsed', 'external', 'arrayBuffers'] as const) {
       events.gauge(`meterd_memory_${kind.toLowerCase()}_bytes`, `Memory as Node counts it: ${kind}`, () => {
@@ -109,7 +118,7 @@ export async function startApp(
       served: {
         keys,
         known,
-        billing: { db: foundation.postgres.db, clock },
+        billing,
         usage: new UsageForBilling(foundation.clickhouse),
         clickhouse: foundation.clickhouse,
         runs: new JobRuns(foundation.postgres.db),
@@ -121,6 +130,7 @@ export async function startApp(
       },
       pages: pages({
         readiness,
+        notes: () => collectorNotes(collector),
         scrape: () => telemetry.scrape(),
         authenticate: (header) => known.authenticate(header),
       }),
@@ -157,7 +167,11 @@ async function startFoundation(given: {
   const { config, clock, events, started } = given;
   const lock = lockDataFolder(config.dataDir);
   started.add(() => lock.release());
-  const engines = await startEngines({ ...config, onLog: (engine, line) => events.engineSaid(engine, line) });
+  const engines = await startEngines({
+    ...config,
+    onLog: (engine, line) => events.engineSaid(engine, line),
+    onLeft: (engine, why) => events.engineLeft(engine, why),
+  });
   started.add(() => engines.stop());
   const { clickhouseUrl, databaseUrl } = engines;
   await migratePostgres(databaseUrl);
@@ -203,6 +217,11 @@ async function startCollecting(
     BACKFILL_FLUSH_MS,
     (reason) => events.auditNotWritten(reason),
   );
+  const refused = new RefusedWindows({
+    clickhouse,
+    isThere: () => collector.clickHouse().circuit === 'closed',
+    onNotKept: (windows) => events.refusedNotKept(windows),
+  });
   const collector = await startCollector({
     dataDir: config.dataDir,
     clickhouse,
@@ -210,12 +229,22 @@ async function startCollecting(
     limits: config,
     onAccepted: (read) => live.offer(read),
     onBackfilled: (credentialId, backfilled) => backfills.note(credentialId, backfilled),
+    onRefused: (batch) => refused.note(batch),
     onVerdict: (verdict) => events.batchTaken(verdict),
     onSpoolEvent: (event) => tellSpoolEvent(events, event),
     onStored: (rows, bytes, durationMs) => events.blockStored(rows, bytes, durationMs),
-    onStoreFailed: (reason, attempt) => events.storeFailed(reason, attempt),
+    onFailed: (kind, reason) => events.storeFailed(kind, reason),
+    onCircuit: (change) => events.circuitChanged('clickhouse', change),
+    onSetAside: (file, rows, reason) => events.rowsSetAside(file, rows, reason),
   });
+  const storingRefused = repeat(
+    () => refused.flush(),
+    REFUSED_FLUSH_MS,
+    (reason) => events.refusedNotStored(reason),
+  );
   started.add(async () => {
+    await storingRefused.stop();
+    await refused.stop().catch((reason: unknown) => events.refusedNotStored(reason));
     await collector.stop();
     await flushing.stop();
     await backfills.flush();
@@ -228,28 +257,38 @@ async function startCollecting(
   events.gauge('meterd_spool_oldest_age_ms', 'Age of the oldest record not yet stored', () => {
     return collector.stats().oldestUnappliedAgeMs;
   });
+  events.gauge('meterd_clickhouse_circuit', 'Whether windows are stored: 0 closed, 1 half-open, 2 open', () => {
+    return ['closed', 'half-open', 'open'].indexOf(collector.clickHouse().circuit);
+  });
   events.gauge('meterd_live_subscribers', 'Open live streams', () => live.subscriberCount);
   return { collector, live };
 }
 
-function startJobs(
-  { config, clock, events, clickhouse, postgres }: Foundation,
-  collector: Collector | undefined,
-  started: Started,
-): Scheduler | undefined {
-  if (!config.roles.has('jobs')) return undefined;
-  const settle = (signal: AbortSignal): Promise<void> => collector?.settle(signal) ?? Promise.resolve();
-  const rollup = rollupJob({ schedule: config.rollupSchedule, clickhouse, clock, settle });
-  const store = {
+/** What invoices are made, read and proved from, the same for calls and for jobs. */
+function invoicingStore({ config, clock, clickhouse, postgres }: Foundation): InvoicingStore {
+  return {
     db: postgres.db,
     clock,
     usage: new UsageForBilling(clickhouse),
     graceMs: config.invoiceGraceMs,
     numberPrefix: config.invoicePrefix,
+    creditNotePrefix: config.creditNotePrefix,
   };
-  const invoices = invoiceJob({ schedule: config.invoiceSchedule, store, settle });
+}
+
+function startJobs(
+  { config, clock, events, clickhouse, postgres }: Foundation,
+  given: { collector: Collector | undefined; billing: InvoicingStore; started: Started },
+): Scheduler | undefined {
+  const { collector, billing, started } = given;
+  if (!config.roles.has('jobs')) return undefined;
+  const settle = (signal: AbortSignal): Promise<void> => collector?.settle(signal) ?? Promise.resolve();
+  const rollup = rollupJob({ schedule: config.rollupSchedule, clickhouse, clock, settle });
+  const invoices = invoiceJob({ schedule: config.invoiceSchedule, store: billing, settle });
+  const anchors = auditAnchorJob({ schedule: AUDIT_ANCHOR_SCHEDULE, store: { db: postgres.db, clickhouse, clock } });
+  const retention = retentionJob({ ...config, schedule: RETENTION_SCHEDULE, store: billing, clickhouse });
   const scheduler = new Scheduler({
-    jobs: [rollup, invoices],
+    jobs: [rollup, invoices, anchors, retention],
     runs: new JobRuns(postgres.db),
     clock,
     tryLock: (name, work) => tryAdvisoryLock(postgres.pool, name, work),
@@ -293,6 +332,13 @@ function serve(
 function collectorTrouble(collector: Collector | undefined): string[] {
   const state = collector?.stats().state ?? 'open';
   return state === 'open' ? [] : [`the spool is ${state}`];
+}
+
+/** ClickHouse being away keeps no window from being taken, and so no host from being sent here. */
+function collectorNotes(collector: Collector | undefined): string[] {
+  const awayMs = collector?.clickHouse().awayMs ?? 0;
+  if (awayMs === 0) return [];
+  return [`ClickHouse has been away for ${Math.ceil(awayMs / 1000)} s; windows are taken and wait in the spool`];
 }
 
 function tellSpoolEvent(events: Events, event: SpoolEvent): void {

@@ -27,6 +27,11 @@ export interface Config {
   readonly invoiceSchedule: string;
   readonly invoiceGraceMs: number;
   readonly invoicePrefix: string;
+  readonly creditNotePrefix: string;
+  /** How long windows are kept. */
+  readonly rawDays: number;
+  /** How long hours are kept. */
+  readonly hoursDays: number;
   readonly stopTimeoutMs: number;
 }
 
@@ -107,6 +112,10 @@ const VARIABLES = z.object({
   METERD_INVOICE_SCHEDULE: text('17 * * * *', CRON, 'a cron expression of five or six fields'),
   METERD_INVOICE_GRACE_HOURS: whole(24, 0, 2160),
   METERD_INVOICE_PREFIX: text('INV-', /^[A-Za-z0-9/-]{1,20}$/, '1 to 20 letters, digits, dashes or slashes'),
+  METERD_CREDIT_NOTE_PREFIX: text('CN-', /^[A-Za-z0-9/-]{1,20}$/, '1 to 20 letters, digits, dashes or slashes'),
+  METERD_RAW_DAYS: whole(400, 35, 36_500),
+  // Adjustments look back 400 days: an hour that is gone by then would look like one without usage.
+  METERD_HOURS_DAYS: whole(2557, 432, 36_500),
   METERD_STOP_SECONDS_MAX: whole(10, 1, 600),
 });
 
@@ -126,11 +135,21 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     }
   }
   const parsed = VARIABLES.safeParse(Object.fromEntries(set));
-  if (parsed.success) return problems.length > 0 ? problems : toConfig(parsed.data);
+  if (parsed.success) {
+    problems.push(...keptTooShort(parsed.data));
+    return problems.length > 0 ? problems : toConfig(parsed.data);
+  }
   for (const variable of new Set(parsed.error.issues.map((issue) => String(issue.path[0])))) {
     problems.push({ variable, value: hidePassword(environment[variable] ?? ''), allowed: allowedFor(variable) });
   }
   return problems;
+}
+
+/** An hour is computed anew from its windows when a late one comes, so they must be there as long as one may come. */
+function keptTooShort(values: z.output<typeof VARIABLES>): ConfigProblem[] {
+  const { METERD_RAW_DAYS: days, METERD_LATE_DAYS_MAX: lateDays } = values;
+  if (days >= lateDays) return [];
+  return [{ variable: 'METERD_RAW_DAYS', value: String(days), allowed: `at least METERD_LATE_DAYS_MAX, ${lateDays}` }];
 }
 
 function allowedFor(variable: string): string {
@@ -160,6 +179,9 @@ function toConfig(values: z.output<typeof VARIABLES>): Config {
     invoiceSchedule: values.METERD_INVOICE_SCHEDULE,
     invoiceGraceMs: values.METERD_INVOICE_GRACE_HOURS * 3_600_000,
     invoicePrefix: values.METERD_INVOICE_PREFIX,
+    creditNotePrefix: values.METERD_CREDIT_NOTE_PREFIX,
+    rawDays: values.METERD_RAW_DAYS,
+    hoursDays: values.METERD_HOURS_DAYS,
     stopTimeoutMs: values.METERD_STOP_SECONDS_MAX * 1000,
   };
 }

@@ -60,6 +60,14 @@ describe('readConfig', () => {
     expect(problems.find(({ variable }) => variable === 'METERD_BODY_KIB_MAX')?.allowed).toContain('from 16 to 65536');
   });
 
+  it('keeps windows at least as long as one may come late', () => {
+    expect(good({ METERD_LATE_DAYS_MAX: '400' })).toMatchObject({ rawDays: 400, hoursDays: 2557 });
+    const problems = problemsOf({ METERD_LATE_DAYS_MAX: '401' });
+    expect(problems).toMatchObject([
+      { variable: 'METERD_RAW_DAYS', value: '400', allowed: expect.stringContaining('401') },
+    ]);
+  });
+
   it('never shows a password', () => {
     const [problem] = problemsOf({ DATABASE_URL: 'mysql://user:hunter2@host/db' });
     expect(JSON.stringify(problem)).not.toContain('hunter2');

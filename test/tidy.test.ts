@@ -14,14 +14,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ingest: ['storage', 'telemetry', 'lib', 'gen'],
   usage: ['storage', 'telemetry', 'lib'],
   billing: ['usage', 'audit', 'storage', 'telemetry', 'lib'],
-  jobs: ['ingest', 'usage', 'billing', 'storage', 'telemetry', 'lib'],
+  jobs: ['ingest', 'usage', 'billing', 'audit', 'storage', 'telemetry', 'lib'],
   rpc: ['ingest', 'usage', 'billing', 'access', 'audit', 'jobs', 'storage', 'telemetry', 'lib', 'gen'],
   web: ['rpc', 'access', 'lib'],
+  cli: ['lib', 'gen'],
 };
 /** Parts of a folder that do less than the rest of it: they compute, and touch nothing outside. */
 const PURE = [
   /^src\/billing\/rating\//,
-  /^src\/billing\/money/,
+  /^src\/billing\/(money|calendar|invoice\/(compute-invoice|input-text))\.ts$/,
   /^src\/ingest\/(validate|row-binary|record|dedup)\.ts$/,
 ];
 const DOES_IO = /from '(node:(fs|net|http|http2|child_process)|pg|kysely|@clickhouse|\.\.\/.*storage\/)/;
@@ -53,7 +54,7 @@ describe('the source', () => {
       const from = layerOf(file.path);
       const allowed = MAY_IMPORT[from];
       if (allowed === undefined)
-        return ['app', 'main', 'config'].includes(from) ? [] : [`${file.path}: unknown folder`];
+        return ['app', 'main', 'verify', 'config'].includes(from) ? [] : [`${file.path}: unknown folder`];
       const targets = file.imports.filter((path) => ![from, ...allowed].includes(layerOf(path)));
       return targets.map((path) => `${file.path} imports ${path}`);
     });

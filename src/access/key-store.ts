@@ -119,6 +119,7 @@ async function insertKey(
     backfill: request.backfill,
     created_at: at,
     revoked_at: null,
+    billaged_counters: null,
   };
   await transaction.insertInto('api_keys').values(row).execute();
   await appendAudit(transaction, { at, actor, action: 'key.created', subject: row.id, detail: { ...request } });

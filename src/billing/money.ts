@@ -18,6 +18,7 @@ export interface Fraction {
 }
 
 export const ZERO: Decimal = { units: 0n, scale: 0 };
+export const NONE: Fraction = { numerator: 0n, denominator: 1n };
 
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?$/;
 /** How JavaScript writes a double that is not negative: the fewest digits that tell it from its neighbours. */
@@ -70,6 +71,10 @@ export function addDecimals(a: Decimal, b: Decimal): Decimal {
   return { units: unitsAt(a, scale) + unitsAt(b, scale), scale };
 }
 
+export function subtractDecimals(a: Decimal, b: Decimal): Decimal {
+  return addDecimals(a, negate(b));
+}
+
 export function negate({ units, scale }: Decimal): Decimal {
   return { units: -units, scale };
 }
@@ -79,6 +84,50 @@ export function compareDecimals(a: Decimal, b: Decimal): number {
   const scale = Math.max(a.scale, b.scale);
   const difference = unitsAt(a, scale) - unitsAt(b, scale);
   return difference === 0n ? 0 : difference < 0n ? -1 : 1;
+}
+
+export function multiplyDecimals(a: Decimal, b: Decimal): Decimal {
+  return { units: a.units * b.units, scale: a.scale + b.scale };
+}
+
+export function fractionOf({ units, scale }: Decimal): Fraction {
+  return { numerator: units, denominator: tenTo(scale) };
+}
+
+export function addFractions(a: Fraction, b: Fraction): Fraction {
+  if (a.denominator === b.denominator) return { numerator: a.numerator + b.numerator, denominator: a.denominator };
+  return {
+    numerator: a.numerator * b.denominator + b.numerator * a.denominator,
+    denominator: a.denominator * b.denominator,
+  };
+}
+
+export function subtractFractions(a: Fraction, b: Fraction): Fraction {
+  return addFractions(a, { numerator: -b.numerator, denominator: b.denominator });
+}
+
+export function multiplyFractions(a: Fraction, b: Fraction): Fraction {
+  return { numerator: a.numerator * b.numerator, denominator: a.denominator * b.denominator };
+}
+
+/** @param by above 0 */
+export function divideFractions(a: Fraction, by: Fraction): Fraction {
+  return { numerator: a.numerator * by.denominator, denominator: a.denominator * by.numerator };
+}
+
+/** Below 0 where `a` is less than `b`, 0 where they are the same number, above 0 otherwise. */
+export function compareFractions(a: Fraction, b: Fraction): number {
+  const difference = a.numerator * b.denominator - b.numerator * a.denominator;
+  return difference === 0n ? 0 : difference < 0n ? -1 : 1;
+}
+
+export function minFraction(a: Fraction, b: Fraction): Fraction {
+  return compareFractions(a, b) <= 0 ? a : b;
+}
+
+/** The smallest whole number that is not below it. */
+export function ceilOf({ numerator, denominator }: Fraction): bigint {
+  return -floorDivide(-numerator, denominator);
 }
 
 export function multiplyByDecimal(fraction: Fraction, factor: Decimal): Fraction {

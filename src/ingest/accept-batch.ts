@@ -5,11 +5,12 @@ import { CallerFault, messageOf } from '../lib/failure.ts';
 import { parseId } from '../lib/identifier.ts';
 import type { RecentWindows, Sync } from './dedup.ts';
 import { encodeRecord, TouchedHours } from './record.ts';
+import type { RefusedBatch, RefusedWindow } from './refused.ts';
 import { RowBatch } from './row-batch.ts';
 import { readRows, type Row } from './row-binary.ts';
 import { SenderScope } from './sender-scope.ts';
 import { isLate, parseWindow, type TimeBounds } from './validate.ts';
-import type { Sender, Window } from './window.ts';
+import type { Provenance, Sender, Window } from './window.ts';
 import type { WireBatch } from './wire-batch.ts';
 import { WireWindow } from './wire-window.ts';
 
@@ -66,6 +67,8 @@ export interface IngestOptions {
   readonly onAccepted: (read: () => AcceptedWindows) => void;
   /** Told of each batch that was answered. */
   readonly onVerdict: (verdict: Verdict) => void;
+  /** Told of refused windows once the rest of their batch is on disk; not of conflicting ones, which are stored. */
+  readonly onRefused: (refused: RefusedBatch) => void;
   /** Told of windows that only the right to backfill let in, once they are on disk. */
   readonly onBackfilled: (credentialId: string, backfilled: Backfilled) => void;
 }
@@ -75,6 +78,7 @@ interface Sorting {
   readonly sender: Sender;
   readonly bounds: TimeBounds;
   readonly scope: SenderScope;
+  readonly provenance: Provenance;
   readonly sync: Sync;
   readonly number: number;
   readonly rows: RowBatch;
@@ -82,6 +86,7 @@ interface Sorting {
   /** The syncs that duplicates of windows still on their way to disk wait for. */
   readonly awaited: Set<Promise<void>>;
   readonly faults: WindowFault[];
+  readonly refused: RefusedWindow[];
   /** Where the rows of conflicting reports start. */
   readonly conflicts: Set<number>;
   readonly backfilled: Backfilled;
@@ -118,9 +123,10 @@ export class Ingest {
     await this.#store(sorting);
     await Promise.all(sorting.awaited);
     const verdict = verdictOf(sorting);
-    const { rows, conflicts, backfilled } = sorting;
+    const { rows, conflicts, backfilled, refused, provenance } = sorting;
     if (verdict.accepted > 0) this.#options.onAccepted(() => acceptedOf(rows, conflicts));
     if (backfilled.windows > 0) this.#options.onBackfilled(sender.credentialId, backfilled);
+    if (refused.length > 0) this.#options.onRefused({ ...provenance, windows: refused });
     this.#options.onVerdict(verdict);
     rows.release();
     return verdict;
@@ -138,12 +144,14 @@ export class Ingest {
       sender,
       bounds,
       scope: new SenderScope(sender, bounds),
+      provenance,
       sync,
       number: recent.begin(sync),
       rows: new RowBatch(batch.metrics.length, provenance),
       touched: new TouchedHours(),
       awaited: new Set(),
       faults: [],
+      refused: [],
       conflicts: new Set(),
       backfilled: { windows: 0, fromNanos: 1n << 63n, toNanos: 0n },
       duplicate: 0,
@@ -249,13 +257,16 @@ function checkBatch(batch: Batch, windowsMax: number): void {
 function parseOrdinarily(
   read: () => BillingMetrics,
   index: number,
-  { sender, bounds, faults }: Sorting,
+  { sender, bounds, faults, refused }: Sorting,
 ): Window | undefined {
+  let metrics: BillingMetrics | undefined;
   try {
-    return parseWindow(read(), sender, bounds);
+    metrics = read();
+    return parseWindow(metrics, sender, bounds);
   } catch (reason) {
     if (!(reason instanceof CallerFault)) throw reason;
     faults.push({ index, fault: reason });
+    refused.push({ metrics, fault: reason });
     return undefined;
   }
 }

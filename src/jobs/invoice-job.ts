@@ -1,5 +1,6 @@
-import type { InvoicingStore } from '../billing/invoice/close-customer.ts';
-import { closePeriod, openPeriods } from '../billing/invoice/close-period.ts';
+import { closePeriod } from '../billing/invoice/close-period.ts';
+import type { InvoicingStore } from '../billing/invoice/invoicing-store.ts';
+import { openPeriods } from '../billing/invoice/open-periods.ts';
 import type { Job } from './scheduler.ts';
 
 export interface InvoiceJobOptions {
@@ -11,7 +12,7 @@ export interface InvoiceJobOptions {
 
 const TIMEOUT_MS = 3_600_000;
 
-/** Closes months that are over: drafts until the grace is over, final invoices after it. A period is a month, "2026-09". */
+/** Closes periods that are over: drafts until the grace is over, final invoices after it. A period is named "2026-09". */
 export function invoiceJob({ schedule, store, settle }: InvoiceJobOptions): Job {
   return {
     name: 'invoices',
@@ -22,7 +23,7 @@ export function invoiceJob({ schedule, store, settle }: InvoiceJobOptions): Job 
       await settle(signal);
       const { finals, drafts, empty, closed } = await closePeriod(store, period, signal);
       const state = closed ? 'closed' : 'open';
-      return `${finals} invoices made final, ${drafts} drafts, ${empty} customers without usage; the period is ${state}`;
+      return `${finals} invoices made final, ${drafts} drafts, ${empty} customers with nothing to bill; the period is ${state}`;
     },
   };
 }

@@ -1,32 +1,9 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { DescMethod } from '@bufbuild/protobuf';
-import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
-import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
-import { CustomerService } from '../../gen/billing/v1/customers_pb.ts';
-import { InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
-import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
-import { KeyService } from '../../gen/billing/v1/keys_pb.ts';
-import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
-import { BillingQueryService } from '../../gen/billing/v1/query_pb.ts';
-import { Health } from '../../gen/grpc/health/v1/health_pb.ts';
-import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import type { Key, KeyRole } from '../access/key.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { toConnectError } from './errors.ts';
-
-/** Who may call a service's methods; `public` needs no key. A service that is not here can be called by nobody. */
-const ALLOWED: Readonly<Record<string, readonly KeyRole[] | 'public'>> = {
-  [BillingCollectorService.typeName]: ['collector'],
-  [BillingQueryService.typeName]: ['customer', 'operator', 'admin'],
-  [InvoiceService.typeName]: ['customer', 'operator', 'admin'],
-  [CustomerService.typeName]: ['operator', 'admin'],
-  [PlanService.typeName]: ['operator', 'admin'],
-  [JobService.typeName]: ['operator', 'admin'],
-  [AuditService.typeName]: ['operator', 'admin'],
-  [KeyService.typeName]: ['admin'],
-  [Health.typeName]: 'public',
-  [ServerReflection.typeName]: 'public',
-};
+import { callersOf } from './roles.ts';
 
 /** What checks a credential: `KnownKeys`. */
 export interface Authenticator {
@@ -39,7 +16,7 @@ const callerKey = createContextKey<Key | undefined>(undefined, { description: 't
 export function authGate(authenticator: Authenticator): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
-      const allowed = ALLOWED[context.service.typeName] ?? [];
+      const allowed = callersOf(context.method);
       if (allowed === 'public') return;
       const key = await authenticator.authenticate(context.requestHeader.get('authorization'));
       checkRole(key, allowed, context.method);

@@ -4,13 +4,14 @@ import type { CreateCustomerRequest, CreateCustomerResponseSchema } from '../../
 import { createCustomer as create } from '../billing/customers.ts';
 import type { BillingStore } from '../billing/store.ts';
 import { callerOf } from './auth.ts';
-import { toCustomerMessage } from './customer-message.ts';
+import { toCustomerMessage, toDetails } from './customer-message.ts';
 
 export function createCustomer(store: BillingStore) {
   return async (
     request: CreateCustomerRequest,
     context: HandlerContext,
   ): Promise<MessageInitShape<typeof CreateCustomerResponseSchema>> => {
-    return { customer: toCustomerMessage(await create(store, request, callerOf(context).keyId)) };
+    const wanted = { ...request, details: toDetails(request.details) };
+    return { customer: toCustomerMessage(await create(store, wanted, callerOf(context).keyId)) };
   };
 }

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { CallerFault, type CallerFaultKind, NotNow } from '../lib/failure.ts';
+import { isEngineAway } from '../storage/engine-away.ts';
 
 const CALLER_CODES: Readonly<Record<CallerFaultKind, Code>> = {
   invalid_argument: Code.InvalidArgument,
@@ -18,6 +19,9 @@ const NOT_NOW_CODES: Readonly<Record<NotNow['kind'], Code>> = {
   unavailable: Code.Unavailable,
 };
 
+/** An embedded engine that left is back within about two seconds. */
+const AWAY_RETRY_AFTER_MS = 2_000;
+
 /**
  * The one place where errors become Connect codes. What is ours becomes INTERNAL without its message, which may hold
  * another customer's data; the log has it.
@@ -27,14 +31,19 @@ export function toConnectError(reason: unknown): ConnectError {
   if (reason instanceof CallerFault) {
     return new ConnectError(reason.message, CALLER_CODES[reason.kind], undefined, undefined, reason);
   }
-  if (reason instanceof NotNow) {
-    const retryAfter = { 'retry-after': String(Math.max(1, Math.ceil(reason.retryAfterMs / 1000))) };
-    return new ConnectError(reason.message, NOT_NOW_CODES[reason.kind], retryAfter, undefined, reason);
+  if (reason instanceof NotNow) return notNow(reason, reason);
+  if (isEngineAway(reason)) {
+    return notNow(new NotNow('unavailable', AWAY_RETRY_AFTER_MS, 'storage cannot be reached now; try again'), reason);
   }
   if (reason instanceof Error && reason.name === 'AbortError') {
     return new ConnectError('the call was cancelled', Code.Canceled, undefined, undefined, reason);
   }
   return new ConnectError('meterd failed; its log says why', Code.Internal, undefined, undefined, reason);
+}
+
+function notNow({ kind, retryAfterMs, message }: NotNow, cause: unknown): ConnectError {
+  const retryAfter = { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
+  return new ConnectError(message, NOT_NOW_CODES[kind], retryAfter, undefined, cause);
 }
 
 /** Whether an error is ours to look into. */

@@ -31,6 +31,11 @@ export function requireDate(field: string, value: Timestamp | undefined): Date {
   return new Date(Number(nanos / 1_000_000n));
 }
 
+/** @returns `undefined` where it is left out @throws CallerFault as `requireDate` */
+export function optionalDate(field: string, value: Timestamp | undefined): Date | undefined {
+  return value === undefined ? undefined : requireDate(field, value);
+}
+
 /** Unix nanoseconds → Timestamp. */
 export function toTimestamp(nanos: bigint): Timestamp {
   const rest = ((nanos % SECOND_NANOS) + SECOND_NANOS) % SECOND_NANOS;

@@ -64,6 +64,7 @@ function requireDimension(dimension: UsageDimension): Dimension {
       return 'hour';
     case UsageDimension.DAY:
       return 'day';
+    case UsageDimension.MONTH:
     case UsageDimension.UNSPECIFIED:
     default: {
       const message = `group_by: ${String(dimension)} is none of REGION, VM, HOUR and DAY`;

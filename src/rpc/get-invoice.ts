@@ -1,24 +1,15 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { GetInvoiceRequest, GetInvoiceResponseSchema } from '../../gen/billing/v1/invoices_pb.ts';
-import { getInvoice as read } from '../billing/invoice/read-invoices.ts';
 import type { BillingStore } from '../billing/store.ts';
-import { CallerFault } from '../lib/failure.ts';
-import { customerInScope } from './auth.ts';
+import { invoiceInScope } from './invoice-in-scope.ts';
 import { toInvoiceMessage } from './invoice-message.ts';
 
-export function getInvoice({ db }: BillingStore) {
+export function getInvoice(store: BillingStore) {
   return async (
     request: GetInvoiceRequest,
     context: HandlerContext,
   ): Promise<MessageInitShape<typeof GetInvoiceResponseSchema>> => {
-    const invoice = await read(db, request.invoiceId);
-    const ownId = customerInScope(context, '');
-    if (ownId !== '' && ownId !== invoice.customerId) {
-      // As if it were not there: whether somebody else's invoice exists is nobody's business.
-      const message = `invoice_id: there is no invoice ${JSON.stringify(request.invoiceId)}`;
-      throw new CallerFault('not_found', 'invoice_id', message);
-    }
-    return { invoice: toInvoiceMessage(invoice) };
+    return { invoice: toInvoiceMessage(await invoiceInScope(store, context, request.invoiceId)) };
   };
 }

@@ -10,7 +10,12 @@ export function listAuditRecords({ db }: BillingStore) {
   return async (request: ListAuditRecordsRequest): Promise<MessageInitShape<typeof ListAuditRecordsResponseSchema>> => {
     const size = pageSize(request.pageSize, 100, 1000);
     const before = fromPageToken(request.pageToken, /^\d{1,18}$/);
-    const rows = await listAudit(db, before === undefined ? undefined : BigInt(before), size + 1);
+    const filter = {
+      before: before === undefined ? undefined : BigInt(before),
+      subject: request.subject || undefined,
+      actionPrefix: request.actionPrefix || undefined,
+    };
+    const rows = await listAudit(db, filter, size + 1);
     const { page, nextPageToken } = pageOf(rows, size, (record) => String(record.sequence));
     const records = page.map(({ sequence, at, actor, action, subject, detail, hash }) => {
       return {

@@ -1,17 +1,12 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import {
-  InvoiceState,
-  type ListInvoicesRequest,
-  type ListInvoicesResponseSchema,
-} from '../../gen/billing/v1/invoices_pb.ts';
-import type { Invoice } from '../billing/invoice/invoice.ts';
+import type { ListInvoicesRequest, ListInvoicesResponseSchema } from '../../gen/billing/v1/invoices_pb.ts';
 import { listInvoices as list } from '../billing/invoice/read-invoices.ts';
+import { parsePeriod } from '../billing/period.ts';
 import type { BillingStore } from '../billing/store.ts';
-import { CallerFault } from '../lib/failure.ts';
 import { customerInScope } from './auth.ts';
-import { pageSize } from './fields.ts';
-import { toInvoiceMessage } from './invoice-message.ts';
+import { optionalDate, pageSize } from './fields.ts';
+import { parseInvoiceState, toInvoiceMessage } from './invoice-message.ts';
 import { fromPageToken, pageOf } from './page-token.ts';
 
 /** Start of the period in Unix milliseconds, and the invoice. */
@@ -27,7 +22,9 @@ export function listInvoices({ db }: BillingStore) {
     const customerId = customerInScope(context, request.customerId);
     const filter = {
       customerId: customerId === '' ? undefined : customerId,
-      state: stateOf(request.state),
+      state: parseInvoiceState(request.state),
+      period: request.period === '' ? undefined : parsePeriod(request.period).name,
+      dueBefore: optionalDate('due_before', request.dueBefore),
       before: token === undefined ? undefined : parseToken(token),
     };
     const rows = await list(db, filter, size + 1);
@@ -41,17 +38,4 @@ export function listInvoices({ db }: BillingStore) {
 function parseToken(token: string): { periodStart: Date; invoiceId: string } {
   const [ms = '', invoiceId = ''] = token.split(' ');
   return { periodStart: new Date(Number(ms)), invoiceId };
-}
-
-function stateOf(state: InvoiceState): Invoice['state'] | undefined {
-  switch (state) {
-    case InvoiceState.UNSPECIFIED:
-      return undefined;
-    case InvoiceState.DRAFT:
-      return 'draft';
-    case InvoiceState.FINAL:
-      return 'final';
-    default:
-      throw new CallerFault('invalid_argument', 'state', `state: ${String(state)} is not known`);
-  }
 }

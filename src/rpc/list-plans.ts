@@ -13,7 +13,8 @@ export function listPlans({ db }: BillingStore) {
   return async (request: ListPlansRequest): Promise<MessageInitShape<typeof ListPlansResponseSchema>> => {
     const size = pageSize(request.pageSize, 100, 1000);
     const token = fromPageToken(request.pageToken, TOKEN);
-    const rows = await list(db, token === undefined ? undefined : parseToken(token), size + 1);
+    const after = token === undefined ? undefined : parseToken(token);
+    const rows = await list(db, { planId: request.planId || undefined, after }, size + 1);
     const { page, nextPageToken } = pageOf(rows, size, ({ planId, version }) => `${version}:${planId}`);
     return { plans: page.map(toPlanMessage), nextPageToken };
   };

@@ -1,11 +1,11 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { SubscribeRequest, SubscribeResponseSchema } from '../../gen/billing/v1/plans_pb.ts';
 import { subscribe as start } from '../billing/plans/subscribe.ts';
 import type { BillingStore } from '../billing/store.ts';
 import { callerOf } from './auth.ts';
 import { requireDate } from './fields.ts';
+import { toSubscriptionMessage } from './subscription-message.ts';
 
 export function subscribe(store: BillingStore) {
   return async (
@@ -15,6 +15,6 @@ export function subscribe(store: BillingStore) {
     const startsAt = requireDate('starts_at', request.startsAt);
     const { customerId, planId } = request;
     const subscription = await start(store, { customerId, planId, startsAt }, callerOf(context).keyId);
-    return { subscription: { ...subscription, startsAt: timestampFromDate(subscription.startsAt) } };
+    return { subscription: toSubscriptionMessage(subscription) };
   };
 }

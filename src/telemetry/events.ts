@@ -1,4 +1,5 @@
 import { metrics } from '@opentelemetry/api';
+import type { CircuitChange } from '../lib/circuit-breaker.ts';
 import { messageOf } from '../lib/failure.ts';
 import type { Logger } from './logger.ts';
 
@@ -29,7 +30,19 @@ export class Events {
   readonly #storedRows = this.#meter.createCounter('meterd_stored_rows', { description: 'Rows stored in ClickHouse' });
   readonly #storing = this.#meter.createHistogram('meterd_store_duration', { unit: 's', description: 'Blocks stored' });
   readonly #storeFailures = this.#meter.createCounter('meterd_store_failures', {
-    description: 'Tries to store a block that failed and are tried again',
+    description: 'Tries to store a batch that failed and are made again, by kind',
+  });
+  readonly #circuitChanges = this.#meter.createCounter('meterd_circuit_changes', {
+    description: 'Changes of the circuit to another side, by that side and the new state',
+  });
+  readonly #setAside = this.#meter.createCounter('meterd_set_aside_rows', {
+    description: 'Acknowledged rows that could not be stored and are kept as files',
+  });
+  readonly #refusedNotKept = this.#meter.createCounter('meterd_refused_not_kept', {
+    description: 'Refused windows that there was no room to keep for a look',
+  });
+  readonly #departures = this.#meter.createCounter('meterd_engine_departures', {
+    description: 'Embedded engines that left without being asked to and are started again',
   });
   readonly #jobs = this.#meter.createHistogram('meterd_job_duration', {
     unit: 's',
@@ -75,9 +88,40 @@ export class Events {
     this.#log.debug({ rows, bytes, durationMs }, 'block stored');
   }
 
-  storeFailed(reason: unknown, attempt: number): void {
-    this.#storeFailures.add(1);
-    this.#log.warn({ attempt, err: reason }, 'a block could not be stored; it stays in the spool and is tried again');
+  /** Logged when it changes something (`circuitChanged`), not at each try. */
+  storeFailed(kind: string, reason: unknown): void {
+    this.#storeFailures.add(1, { kind });
+    this.#log.debug({ kind, err: reason }, 'a batch could not be stored; it stays in the spool and is tried again');
+  }
+
+  circuitChanged(target: string, { circuit, before, awayMs }: CircuitChange): void {
+    this.#circuitChanges.add(1, { target, state: circuit.name });
+    switch (circuit.name) {
+      case 'closed':
+        this.#log.info({ target, awayMs: Math.round(awayMs) }, 'it answers again');
+        return;
+      case 'half-open':
+        this.#log.debug({ target }, 'it is tried with one call');
+        return;
+      case 'open': {
+        const detail = { target, awayMs: Math.round(awayMs), delayMs: circuit.delayMs, err: circuit.reason };
+        this.#log.warn(detail, before.name === 'closed' ? 'it is away; nothing is sent to it' : 'it is still away');
+      }
+    }
+  }
+
+  rowsSetAside(file: string, rows: number, reason: unknown): void {
+    this.#setAside.add(rows);
+    this.#log.error({ file, rows, err: reason }, 'acknowledged windows cannot be stored; they are in this file');
+  }
+
+  refusedNotKept(windows: number): void {
+    this.#refusedNotKept.add(windows);
+    this.#log.warn({ windows }, 'refused windows are not kept: too many at once, or ClickHouse is away');
+  }
+
+  refusedNotStored(reason: unknown): void {
+    this.#log.warn({ err: reason }, 'refused windows could not be stored yet; it is tried again');
   }
 
   jobSucceeded(run: JobEvent): void {
@@ -101,6 +145,11 @@ export class Events {
   engineSaid(engine: string, line: string): void {
     const isTrouble = /\b(WARNING|ERROR|FATAL|PANIC)\b/i.test(line);
     this.#log[isTrouble ? 'warn' : 'debug']({ engine, line }, 'an embedded engine says');
+  }
+
+  engineLeft(engine: string, why: string): void {
+    this.#departures.add(1, { engine });
+    this.#log.error({ engine, why }, 'an embedded engine has left; it is started again');
   }
 
   connectionBroke(engine: string, reason: unknown): void {

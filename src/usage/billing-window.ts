@@ -1,6 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { CallerFault } from '../lib/failure.ts';
 import { hourShares } from './hour-shares.ts';
+import { CHOSEN_REPORTS } from './hour-rows.ts';
 import { HOUR_NANOS, select } from './select.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import type { TimeRange } from './whole-hours.ts';
@@ -44,9 +45,9 @@ interface WindowHour {
 }
 
 export interface BillingWindow {
-  /** The first report: what counts. */
+  /** What counts: the first report, or the one that somebody chose. */
   readonly report: WindowReport;
-  /** Later reports with other values, by time of receipt. They do not count. At most 1,000 are read. */
+  /** Reports with other values, by time of receipt. They do not count. At most 1,000 are read. */
   readonly conflicting: WindowReport[];
   readonly hours: WindowHour[];
 }
@@ -56,13 +57,20 @@ const REPORTS_MAX = 1_000;
 const NANOS_END = 2n ** 63n;
 const SECOND_NANOS = 1_000_000_000n;
 
-type ReportRow = Record<
+/** A row with `REPORT_COLUMNS`. */
+export type ReportRow = Record<
   (typeof QUANTITY_COLUMNS)[keyof Quantities] | 'start' | 'end' | 'sampled' | 'received' | 'value_hash',
   string
 > &
   Record<'region' | 'boot_id' | 'instance_id' | 'credential_id' | 'sequence', string> &
   Record<'memory_bytes_used' | 'memory_bytes_peak', string> &
   Record<'cpu_utilization_pct' | 'cpu_cores_used', number>;
+
+/** Of `windows`, with `received_at`. */
+export const REPORT_COLUMNS = `reinterpretAsInt64(window_start) AS start, reinterpretAsInt64(window_end) AS end, value_hash,
+  region, ${Object.values(QUANTITY_COLUMNS).join(', ')}, cpu_utilization_pct, cpu_cores_used, memory_bytes_used,
+  memory_bytes_peak, reinterpretAsInt64(sampled_at) AS sampled, boot_id, instance_id, sequence, credential_id,
+  reinterpretAsInt64(received_at) AS received`;
 
 /**
  * One window with where it came from and what became of it.
@@ -121,19 +129,15 @@ async function readReports(
   request: BillingWindowRequest,
   signal: AbortSignal,
 ): Promise<WindowReport[]> {
-  const quantities = Object.values(QUANTITY_COLUMNS).join(', ');
   const rows = await select<ReportRow>(
     clickhouse,
-    `SELECT reinterpretAsInt64(window_start) AS start, reinterpretAsInt64(window_end) AS end, value_hash, region, ${quantities},
-       cpu_utilization_pct, cpu_cores_used, memory_bytes_used, memory_bytes_peak, reinterpretAsInt64(sampled_at) AS sampled,
-       boot_id, instance_id, sequence, credential_id, reinterpretAsInt64(received_at) AS received
-     FROM (
-       SELECT *, received_at FROM windows
-       WHERE customer_id = {customer:String} AND vm_id = {vm:String} AND window_start = fromUnixTimestamp64Nano({start:Int64}, 'UTC')
-         ${request.endNanos === undefined ? '' : "AND window_end = fromUnixTimestamp64Nano({end:Int64}, 'UTC')"}
-       ORDER BY window_end, value_hash, precedence DESC LIMIT 1 BY window_end, value_hash
-     )
-     ORDER BY precedence DESC, value_hash LIMIT {limit:UInt32}`,
+    `SELECT ${REPORT_COLUMNS},
+       (customer_id, vm_id, window_start, window_end, value_hash) IN (${CHOSEN_REPORTS}
+         WHERE customer_id = {customer:String} AND vm_id = {vm:String}) AS is_chosen
+     FROM windows
+     WHERE customer_id = {customer:String} AND vm_id = {vm:String} AND window_start = fromUnixTimestamp64Nano({start:Int64}, 'UTC')
+       ${request.endNanos === undefined ? '' : "AND window_end = fromUnixTimestamp64Nano({end:Int64}, 'UTC')"}
+     ORDER BY is_chosen DESC, precedence DESC, value_hash LIMIT 1 BY window_end, value_hash LIMIT {limit:UInt32}`,
     {
       customer: request.customerId,
       vm: request.vmId,
@@ -146,7 +150,10 @@ async function readReports(
   return rows.map((row) => parseReport(request, row));
 }
 
-function parseReport({ customerId, vmId }: BillingWindowRequest, row: ReportRow): WindowReport {
+export function parseReport(
+  { customerId, vmId }: Pick<WindowReport, 'customerId' | 'vmId'>,
+  row: ReportRow,
+): WindowReport {
   return {
     customerId,
     vmId,

@@ -1,19 +1,13 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { CallerFault } from '../lib/failure.ts';
-import { type Coverage, coverage } from './coverage.ts';
+import { type Coverage, parseCoverage } from './coverage.ts';
 import { type PageEnd, pageToken, parsePageToken } from './page-token.ts';
-import { HOUR_SECONDS, type QueryParameters, select } from './select.ts';
+import { HOUR_SECONDS } from './select.ts';
 import { touchedHoursOf } from './touched-hours.ts';
-import {
-  parseUsageSums,
-  regionFilter,
-  usageRows,
-  type UsageScope,
-  usageSums,
-  type UsageSumsRow,
-} from './usage-rows.ts';
-import { type TimeRange, wholeHours } from './whole-hours.ts';
-import { quantitiesOf, type UsageQuantities } from './window.ts';
+import type { UsageScope } from './usage-rows.ts';
+import { type GroupKey, type SumsRow, usageSums } from './usage-sums.ts';
+import { type HourRange, type TimeRange, wholeHours } from './whole-hours.ts';
+import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from './window.ts';
 
 export type UsageDimension = 'region' | 'vm' | 'hour' | 'day';
 
@@ -69,64 +63,51 @@ export async function customerUsage(
   const { customerId, regions, vmIds, groupBy, pageSize } = request;
   const scope: UsageScope = { customerId, range, regions, vmIds, touched };
   const limit = pageSize === 0 ? PAGE_SIZE_DEFAULT : pageSize;
-  const all = groups(clickhouse, scope, { groupBy: [], after: undefined, limit: 1 }, signal);
-  const [covered, [total], found] = await Promise.all([
-    coverage(clickhouse, scope, signal),
-    all,
-    groupBy.length === 0 ? all : groups(clickhouse, scope, { groupBy, after, limit: limit + 1 }, signal),
-  ]);
-  const page = found.slice(0, limit);
+  const grouping = { keys: groupKeys(groupBy), startSql: groupStart(groupBy), after, limit: limit + 1 };
+  const { total, groups } = await usageSums(clickhouse, scope, grouping, signal);
+  const found = (groupBy.length > 0 ? groups : [total]).filter((row) => row.hour_rows !== '0');
+  const page = found.slice(0, limit).map((row) => toGroup(row, groupBy, range));
   const last = page.at(-1);
+  const { completeness, gaps } = parseCoverage(total);
   return {
-    completeness: covered.completeness,
-    gaps: after ? [] : covered.gaps,
-    total: total?.quantities ?? NOTHING,
+    completeness,
+    gaps: after ? [] : gaps,
+    total: parseSums(total),
     groups: page,
     nextPageToken: last && found.length > limit ? pageToken(bound, endOf(last)) : '',
   };
 }
 
+function toGroup(row: SumsRow, groupBy: readonly UsageDimension[], range: HourRange): UsageGroup {
+  const seconds = groupBy.includes('hour') ? HOUR_SECONDS : groupBy.includes('day') ? 24 * HOUR_SECONDS : undefined;
+  return {
+    region: row.in_region ?? '',
+    vmId: row.of_vm ?? '',
+    ...groupTime(Number(row.start ?? range.from), seconds, range.until),
+    quantities: parseSums(row),
+  };
+}
+
+const FIELDS = Object.keys(QUANTITY_COLUMNS);
+
 const NOTHING: UsageQuantities = { ...quantitiesOf(() => 0n), observedNanos: 0n, windows: 0n };
 
-interface Page {
-  readonly groupBy: readonly UsageDimension[];
-  readonly after: PageEnd | undefined;
-  readonly limit: number;
+function parseSums(row: SumsRow): UsageQuantities {
+  if (row.hour_rows === '0') return NOTHING;
+  return {
+    ...quantitiesOf((field) => BigInt(row.quantity_sums[FIELDS.indexOf(field)] ?? 'missing')),
+    observedNanos: BigInt(row.observed_nanos_sum),
+    windows: BigInt(row.windows_sum),
+  };
 }
 
-async function groups(
-  clickhouse: ClickHouseClient,
-  scope: UsageScope,
-  page: Page,
-  signal: AbortSignal,
-): Promise<UsageGroup[]> {
-  const by = (dimension: UsageDimension) => page.groupBy.includes(dimension);
-  const start = groupStart(page.groupBy);
-  const keys = `${start} AS start, ${by('region') ? 'toString(region)' : "''"} AS in_region, ${by('vm') ? 'vm_id' : "''"} AS of_vm`;
-  const rows = usageRows(scope);
-  const found = await select<GroupRow>(
-    clickhouse,
-    `SELECT ${keys}, ${usageSums(start)} FROM (${rows.sql}) WHERE ${regionFilter(scope)}
-     GROUP BY start, in_region, of_vm
-     ${page.after ? 'HAVING (start, in_region, of_vm) > ({after_start:Int64}, {after_region:String}, {after_vm:String})' : ''}
-     ORDER BY start, in_region, of_vm LIMIT {limit:UInt32}`,
-    { ...rows.parameters, limit: page.limit, ...afterParameters(page.after) },
-    signal,
-  );
-  const seconds = by('hour') ? HOUR_SECONDS : by('day') ? 24 * HOUR_SECONDS : undefined;
-  return found.map((row) => ({
-    region: row.in_region,
-    vmId: row.of_vm,
-    ...groupTime(Number(row.start), seconds, scope.range.until),
-    quantities: parseUsageSums(row),
-  }));
+function groupKeys(groupBy: readonly UsageDimension[]): GroupKey[] {
+  const keys: GroupKey[] = [];
+  if (groupBy.includes('hour') || groupBy.includes('day')) keys.push({ name: 'start', sql: groupStart(groupBy) });
+  if (groupBy.includes('region')) keys.push({ name: 'in_region', sql: 'toString(region)' });
+  if (groupBy.includes('vm')) keys.push({ name: 'of_vm', sql: 'vm_id' });
+  return keys;
 }
-
-function afterParameters(after: PageEnd | undefined): QueryParameters {
-  return after ? { after_start: after.start, after_region: after.region, after_vm: after.vmId } : {};
-}
-
-type GroupRow = UsageSumsRow & { readonly start: string; readonly in_region: string; readonly of_vm: string };
 
 /** The first hour of a row's group, in Unix seconds. A day that the range starts in starts with the range. */
 function groupStart(groupBy: readonly UsageDimension[]): string {

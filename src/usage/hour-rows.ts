@@ -48,63 +48,107 @@ export const WINDOWS_OF_CELLS = `customer_id IN {customers:Array(String)}
   AND window_start > toDateTime64({hours_from:Int64} - ${HOUR_SECONDS}, 9, 'UTC')
   AND window_start < toDateTime64({hours_until:Int64}, 9, 'UTC')`;
 
-const START_HOUR = 'toStartOfHour(window_start)';
-const NEXT_HOUR = `addHours(${START_HOUR}, 1)`;
-const START = 'reinterpretAsInt64(window_start)';
-const END = 'reinterpretAsInt64(window_end)';
-const PIECE_KEY = 'customer_id, vm_id, region';
-const IN_CELLS = `hour IN {hours:Array(DateTime('UTC'))}`;
+const IN_CELLS = `IN {hours:Array(DateTime('UTC'))}`;
+/** A window's bounds, and the end of the hour that it starts in, in Unix nanoseconds. */
+const TIMES = `reinterpretAsInt64(window_start) AS started, reinterpretAsInt64(window_end) AS ended,
+  toStartOfHour(window_start) AS start_hour, toInt64(toUnixTimestamp(start_hour) + ${HOUR_SECONDS}) * 1000000000 AS edge`;
 
 /**
  * The only way an hour is computed: one row per (customer, hour, region, VM) of the cells, from raw windows, with the
  * columns `HOUR_COLUMNS`. The rollup stores these rows, and queries use them for hours that wait for the rollup.
  *
- * Most VMs are regular: no two windows overlap, one region in each hour, no gap. Windows that do not overlap have
+ * Most VMs are regular in most hours: no two windows overlap, one region, no gap. Windows that do not overlap have
  * distinct keys, so plain sums are right and one pass does it. The others go the general way: collapse keys, then walk
- * the windows in order. The test of which is which is exact: neither way is an approximation of the other.
+ * the windows in order. That way is right for any hour, so all that matters is that no hour passes for regular that
+ * is not.
  *
  * @param where a further condition on whole VMs, for instance `vm_id IN {vms:Array(String)}`
+ * @param regular the table that holds `regularHourRows(where)`. Without one all goes the general way: for a customer's few
+ *   hours it is the text of a statement that costs, not its rows, and ClickHouse has no way yet to use a subquery's rows twice
  */
-export function hourRows(where = 'true'): string {
-  const windows = `(SELECT * FROM windows WHERE ${WINDOWS_OF_CELLS} AND ${where})`;
-  return `SELECT ${HOUR_COLUMNS.join(', ')} FROM (${regularRows(windows)})
-    UNION ALL SELECT ${HOUR_COLUMNS.join(', ')} FROM (${walkedRows(irregularWindows(windows))})`;
-}
-
-/** Of a VM-hour's pieces: plain sums could be wrong, or it holds a gap. `intervalLengthSum` is the union's length. */
-const IRREGULAR = `(intervalLengthSum(s, e) != sum(e - s) OR min(piece.region) != max(piece.region)
-      OR max(e) - min(s) - sum(e - s) > ${GAP_NANOS})`;
-
-/** The windows of VMs of which some hour is irregular. */
-function irregularWindows(windows: string): string {
-  return `(SELECT * FROM ${windows} WHERE (customer_id, vm_id) IN (
-      SELECT customer_id, vm_id FROM (${wholeAndCut(windows, [])}) AS piece
-      GROUP BY customer_id, vm_id, hour HAVING ${IRREGULAR}))`;
-}
-
-/** The rows of VMs of which every hour is regular. */
-function regularRows(windows: string): string {
-  return `SELECT * FROM (
-      SELECT customer_id, hour, any(piece.region) AS region, vm_id, ${sums()},
-        toUInt64(sum(e - s)) AS observed_nanos,
-        toUInt64(max(e) - min(s) - sum(e - s)) AS unobserved_nanos,
-        count() AS windows, sum(carried) AS windows_carried,
-        toUInt64(0) AS conflicts, toUInt64(0) AS conflicts_carried,
-        fromUnixTimestamp64Nano(min(s), 'UTC') AS first_start, fromUnixTimestamp64Nano(max(e), 'UTC') AS last_end,
-        []::Array(Tuple(DateTime64(9, 'UTC'), DateTime64(9, 'UTC'))) AS gaps,
-        ${IRREGULAR} AS irregular
-      FROM (${wholeAndCut(windows, QUANTITIES)}) AS piece
-      GROUP BY customer_id, vm_id, hour
-    ) QUALIFY NOT max(irregular) OVER (PARTITION BY customer_id, vm_id)`;
+export function hourRows(where = 'true', regular?: string): string {
+  const columns = HOUR_COLUMNS.join(', ');
+  if (regular === undefined) return `SELECT ${columns} FROM (${walkedRows(firstReports(where), `hour ${IN_CELLS}`)})`;
+  const irregular = (key: string) => `(${key}) IN (SELECT ${key} FROM ${regular} WHERE irregular)`;
+  const windows = firstReports(`${where} AND ${irregular('customer_id, vm_id')}`);
+  return `SELECT ${columns} FROM ${regular} WHERE NOT irregular
+    UNION ALL SELECT ${columns} FROM (${walkedRows(windows, irregular('customer_id, vm_id, hour'))})`;
 }
 
 /**
- * The general way. A VM's windows are walked by start over all its regions: each adds the time that none before it
- * covered, and the unobserved time right before it, to its own region's row. So regions add up to the VM.
+ * The quick way: one row per (customer, hour, VM) of the cells, by plain sums, with the columns `HOUR_COLUMNS` and
+ * `irregular`. Where that is 1 the row's other values are of no use: windows overlap, or are of several regions, or
+ * leave over two minutes uncovered.
+ *
+ * One pass, in the table's order, sums up windows by the hour that they start in. Of windows that do not overlap, one
+ * at most reaches into the next hour: what it has there is taken off the one hour and added to the other.
  */
-function walkedRows(windows: string): string {
+export function regularHourRows(where = 'true'): string {
+  const tails = `arrayMap(value -> toUInt128(value - ${head('value', 'crossing.1', 'crossing.2')}), whole)`;
+  return `WITH summed AS (${summedByStart(where)}), pieces AS (
+      WITH if(last > edge, [${QUANTITIES.map((_, index) => `toUInt128(crossing.${index + 3})`).join(', ')}], []) AS whole,
+        ${tails} AS tails
+      SELECT customer_id, vm_id, addHours(start_hour, piece.1) AS hour, is_plain, assumeNotNull(only_region) AS region,
+        piece.1 AS carried, piece.2 AS s, piece.3 AS e, piece.4 AS covered, piece.5 AS counted, piece.6 AS sums
+      FROM summed ARRAY JOIN if(last > edge,
+        [(0, first, edge, lengths - (last - edge), window_count, arrayMap((sum, tail) -> toUInt128(sum - tail), totals, tails)),
+          (1, edge, last, last - edge, 1, tails)],
+        [(0, first, last, lengths, window_count, totals)]) AS piece
+      WHERE hour ${IN_CELLS}
+    )
+    SELECT customer_id, hour, toLowCardinality(any(pieces.region)) AS region, vm_id,
+      ${QUANTITIES.map((column, index) => `sum(sums[${index + 1}]) AS ${column}`).join(', ')},
+      toUInt64(sum(covered)) AS observed_nanos, toUInt64(max(e) - min(s) - sum(covered)) AS unobserved_nanos,
+      sum(counted) AS windows, sum(carried) AS windows_carried,
+      toUInt64(0) AS conflicts, toUInt64(0) AS conflicts_carried,
+      fromUnixTimestamp64Nano(min(s), 'UTC') AS first_start, fromUnixTimestamp64Nano(max(e), 'UTC') AS last_end,
+      []::Array(Tuple(DateTime64(9, 'UTC'), DateTime64(9, 'UTC'))) AS gaps,
+      NOT min(is_plain) OR min(pieces.region) != max(pieces.region) OR sum(e - s) > max(e) - min(s)
+        OR max(e) - min(s) - sum(covered) > ${GAP_NANOS} AS irregular
+    FROM pieces GROUP BY customer_id, vm_id, hour`;
+}
+
+const MINUTE_NANOS = 60_000_000_000n;
+/** So many lengths of up to an hour add up to less than 2^63 nanoseconds. */
+const WINDOWS_PLAIN_MAX = 1_000_000;
+
+/**
+ * The minutes of the clock that a window touches: from the first one, how many, and as bits. Minute 64 has the bit of
+ * minute 0, so windows up to two hours apart may seem to touch the same minute and do not, but never the other way round.
+ */
+const MINUTES = `intDiv(started, ${MINUTE_NANOS}) AS minute, intDiv(ended - 1, ${MINUTE_NANOS}) - minute + 1 AS minutes,
+  bitRotateLeft(bitShiftLeft(toUInt64(1), minutes) - 1, bitAnd(minute, 63)) AS minute_bits`;
+
+/**
+ * Whether no two of a VM's windows overlap, quickly for either of the two ways in which hosts cut time. Windows on whole
+ * minutes: no two touch the same minute. Any others: the length of their union, for which ClickHouse has to keep and
+ * sort them, is the sum of the lengths of all. Where both kinds are mixed in one minute neither can tell.
+ */
+const ARE_DISJOINT = `(bitCount(groupBitOr(minute_bits)) = sum(minutes)
+  OR intervalLengthSumIf(started, ended, ended - started != minutes * ${MINUTE_NANOS}) = lengths)`;
+
+/** Plain sums of a VM's windows by the hour that they start in, and of the windows that cross its end any one. */
+function summedByStart(where: string): string {
+  const columns = QUANTITIES.map((column) => `windows.${column}`);
+  return `WITH ${TIMES}, ${MINUTES}
+    SELECT customer_id, vm_id, start_hour, edge, [${columns.map((column) => `sum(toUInt128(${column}))`).join(', ')}] AS totals,
+      min(started) AS first, max(ended) AS last, sum(ended - started) AS lengths, count() AS window_count,
+      anyIf((started, ended, ${columns.join(', ')}), ended > edge) AS crossing,
+      singleValueOrNull(windows.region) AS only_region,
+      ${ARE_DISJOINT} AND only_region IS NOT NULL AND window_count <= ${WINDOWS_PLAIN_MAX} AS is_plain
+    FROM windows
+    WHERE ${WINDOWS_OF_CELLS} AND ${where} AND (start_hour ${IN_CELLS} OR ended > edge)
+    GROUP BY customer_id, vm_id, start_hour`;
+}
+
+/**
+ * The general way, for the hours of which a condition holds. A VM's windows are walked by start over all its regions: each
+ * adds the time that none before it covered, and the unobserved time right before it, to its own region's row. So regions
+ * add up to the VM.
+ */
+function walkedRows(windows: string, hours: string): string {
   const walk = `PARTITION BY customer_id, vm_id, hour ORDER BY s, e ROWS BETWEEN UNBOUNDED PRECEDING AND`;
-  return `SELECT customer_id, hour, region, vm_id, ${sums()},
+  return `SELECT customer_id, hour, region, vm_id, ${QUANTITIES.map((column) => `sum(toUInt128(${column})) AS ${column}`).join(', ')},
       toUInt64(sum(greatest(e - greatest(s, covered_until), 0))) AS observed_nanos,
       toUInt64(sum(greatest(s - covered_until, 0))) AS unobserved_nanos,
       count() AS windows, sum(carried) AS windows_carried,
@@ -114,16 +158,9 @@ function walkedRows(windows: string): string {
         s - covered_until > ${GAP_NANOS})) AS gaps
     FROM (
       SELECT *, greatest(max(e) OVER (${walk} 1 PRECEDING), min(s) OVER (${walk} CURRENT ROW)) AS covered_until
-      FROM (${cut(firstReports(windows), [...QUANTITIES, 'conflict'], 'true')})
+      FROM (${cut(windows)}) WHERE ${hours}
     )
     GROUP BY customer_id, vm_id, hour, region`;
-}
-
-/** What `cut` gives, quicker: windows inside one hour, nearly all of them, are not cut but taken as they are. */
-function wholeAndCut(windows: string, quantities: readonly string[]): string {
-  return `SELECT ${PIECE_KEY}, ${START_HOUR} AS hour, ${START} AS s, ${END} AS e, 0 AS carried${list(quantities)}
-      FROM ${windows} WHERE window_end <= ${NEXT_HOUR} AND ${IN_CELLS}
-    UNION ALL ${cut(windows, quantities, `window_end > ${NEXT_HOUR}`)}`;
 }
 
 /**
@@ -131,38 +168,40 @@ function wholeAndCut(windows: string, quantities: readonly string[]): string {
  * gets floor(value × its length / the window's length) and the tail, which is `carried` into the next hour, the rest,
  * so the pieces add up to the window's values exactly.
  */
-function cut(windows: string, columns: readonly string[], where: string): string {
-  const head = (column: string) => `intDiv(toUInt128(${column}) * (edge - started), toUInt128(ended - started))`;
+function cut(windows: string): string {
   const piece = (column: string) => {
-    if (column === 'conflict') return column;
-    return `multiIf(ended <= edge, ${column}, carried, toUInt64(${column} - ${head(column)}), toUInt64(${head(column)})) AS ${column}`;
+    const ofHead = head(column, 'started', 'ended');
+    return `multiIf(ended <= edge, ${column}, carried, toUInt64(${column} - ${ofHead}), toUInt64(${ofHead})) AS ${column}`;
   };
-  return `SELECT ${PIECE_KEY}, toDateTime(edge_seconds - if(carried, 0, ${HOUR_SECONDS}), 'UTC') AS hour,
-      if(carried, edge, started) AS s, if(carried, ended, least(ended, edge)) AS e, carried${list(columns.map(piece))}
-    FROM (
-      SELECT ${PIECE_KEY}${list(columns)}, ${START} AS started, ${END} AS ended,
-        toInt64(toUnixTimestamp(${NEXT_HOUR})) AS edge_seconds, edge_seconds * 1000000000 AS edge
-      FROM ${windows} WHERE ${where}
-    ) ARRAY JOIN if(ended > edge, [0, 1], [0]) AS carried WHERE ${IN_CELLS}`;
+  return `WITH ${TIMES}
+    SELECT customer_id, vm_id, region, conflict, carried, addHours(start_hour, carried) AS hour,
+      if(carried, edge, started) AS s, if(carried, ended, least(ended, edge)) AS e, ${QUANTITIES.map(piece).join(', ')}
+    FROM (${windows}) ARRAY JOIN if(ended > edge, [0, 1], [0]) AS carried`;
 }
+
+/** What the part of a window before `edge` has of a value. */
+function head(value: string, started: string, ended: string): string {
+  return `intDiv(toUInt128(${value}) * (edge - ${started}), toUInt128(${ended} - ${started}))`;
+}
+
+/** The reports that somebody chose; `WHERE` may follow. */
+export const CHOSEN_REPORTS = `SELECT customer_id, vm_id, window_start, window_end, value_hash FROM conflict_resolutions FINAL`;
 
 /**
- * Each window key once: the first report, which has the greatest precedence, of equals the one with the smallest hash.
- * `conflict` is 1 where the key was reported with different values. Reads the same before and after copies are merged.
+ * The cells' windows, each key once: the report that somebody chose, otherwise the first one, which has the greatest
+ * precedence, of equals the one with the smallest hash. `conflict` is 1 where the key was reported with different values
+ * and nobody has chosen. Reads the same before and after copies are merged.
+ * @param where a further condition on whole VMs
  */
-function firstReports(windows: string): string {
-  const key = 'PARTITION BY customer_id, vm_id, window_start, window_end';
-  return `(SELECT ${['customer_id, vm_id, window_start, window_end, region', ...QUANTITIES].join(', ')},
-      min(value_hash) OVER reports != max(value_hash) OVER reports AS conflict
-    FROM ${windows}
-    WINDOW reports AS (${key})
-    QUALIFY row_number() OVER (${key} ORDER BY precedence DESC, value_hash) = 1)`;
-}
-
-function sums(): string {
-  return QUANTITIES.map((column) => `sum(toUInt128(${column})) AS ${column}`).join(', ');
-}
-
-function list(columns: readonly string[]): string {
-  return columns.map((column) => `, ${column}`).join('');
+export function firstReports(where: string): string {
+  return `SELECT ${['customer_id, vm_id, window_start, window_end, region', ...QUANTITIES].join(', ')},
+      min(value_hash) OVER reports != max(value_hash) OVER reports AND NOT max(is_chosen) OVER reports AS conflict
+    FROM (
+      SELECT *, (customer_id, vm_id, window_start, window_end, value_hash) IN (${CHOSEN_REPORTS}
+        WHERE ${WINDOWS_OF_CELLS}) AS is_chosen
+      FROM windows WHERE ${WINDOWS_OF_CELLS} AND ${where}
+    )
+    WINDOW reports AS (PARTITION BY customer_id, vm_id, window_start, window_end
+      ORDER BY is_chosen DESC, precedence DESC, value_hash ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    QUALIFY row_number() OVER reports = 1`;
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { SETTINGS, select } from './select.ts';
 
@@ -46,6 +47,19 @@ export async function touchedHoursOf(
     signal,
   );
   return rows.map((row) => row.hour);
+}
+
+/** Has a customer's hours computed anew; `hours` are Unix seconds on whole hours. */
+export async function touchHours(
+  clickhouse: ClickHouseClient,
+  customerId: string,
+  hours: readonly number[],
+  signal: AbortSignal,
+): Promise<void> {
+  // An id of its own: a rollup under way removes the touches of the drains that it has seen, and this one is not among them.
+  const drainId = randomUUID();
+  const values = hours.map((hour) => ({ drain_id: drainId, customer_id: customerId, hour }));
+  await clickhouse.insert({ table: 'touched_hours', values, format: 'JSONEachRow', abort_signal: signal });
 }
 
 /** The drains that touched any of these customers' hours, at most `limit` of them. */

@@ -1,5 +1,8 @@
 import type { ClickHouseClient } from '@clickhouse/client';
+import { type CustomerSpan, customersWaiting, spansChangedSince } from './changed-hours.ts';
+import { recomputeSpans } from './recompute-spans.ts';
 import { select } from './select.ts';
+import { readSpans, rolledUpHours, type SpanUsage, type UsageRequest } from './span-usage.ts';
 import { parseUsageSums, usageSums, type UsageSumsRow } from './usage-rows.ts';
 import { wholeHours } from './whole-hours.ts';
 import type { UsageQuantities } from './window.ts';
@@ -62,6 +65,39 @@ export class UsageForBilling {
     );
     if (!row) throw new Error('the count of pending hours came back without its row');
     return Number(row.pending);
+  }
+
+  /**
+   * By request, span and region, from rolled-up hours only: it is final only where `pendingCustomers` named nobody both
+   * before and after. Instants inside an hour cut its raw windows.
+   * @throws as `readSpans`
+   */
+  readUsage(requests: readonly UsageRequest[], signal: AbortSignal): Promise<SpanUsage[][][]> {
+    return readSpans(this.#clickhouse, requests, rolledUpHours, signal);
+  }
+
+  /** The customers that have usage in their span that `readUsage` does not count yet. */
+  pendingCustomers(requests: readonly CustomerSpan[], signal: AbortSignal): Promise<Set<string>> {
+    return customersWaiting(this.#clickhouse, requests, signal);
+  }
+
+  /** For each request, whether any hour of it was computed anew after `sinceNanos`. */
+  changedSince(
+    requests: readonly (CustomerSpan & { readonly sinceNanos: bigint })[],
+    signal: AbortSignal,
+  ): Promise<boolean[]> {
+    return spansChangedSince(this.#clickhouse, requests, signal);
+  }
+
+  /**
+   * The same as `readUsage` for one request, computed from raw windows and not from stored hours.
+   * @returns `missingFrom`: before this instant (Unix nanoseconds) windows of the request are no longer kept
+   */
+  recomputeUsage(
+    request: UsageRequest,
+    signal: AbortSignal,
+  ): Promise<{ usage: SpanUsage[][]; missingFrom: bigint | undefined }> {
+    return recomputeSpans(this.#clickhouse, request, signal);
   }
 
   /** Customers that have usage, rolled up or not, behind `after` in their order; '' is before the first. */

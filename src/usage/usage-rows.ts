@@ -1,4 +1,5 @@
-import { cellParameters, HOUR_COLUMNS, hourRows } from './hour-rows.ts';
+import { cellParameters, hourRows } from './hour-rows.ts';
+import { liveHours, liveParameters } from './live-hours.ts';
 import type { QueryParameters } from './select.ts';
 import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from './window.ts';
 import type { HourRange } from './whole-hours.ts';
@@ -13,21 +14,48 @@ export interface UsageScope {
   readonly touched: readonly number[];
 }
 
+/** How touched hours are computed: `quick` is right where no row is `irregular`, `general` always. */
+export type TouchedWay = 'quick' | 'general';
+
+const COLUMNS = `vm_id, hour, region, quantities, observed_nanos, unobserved_nanos, windows, windows_carried, conflicts,
+  conflicts_carried, first, last, gaps, irregular`;
+
 /**
- * The hour rows of the scope's VMs, in all regions (`regionFilter` is for what sums them): from `usage_hours`, but for touched hours from raw windows, so that everything stored
- * counts. `touched` must have been read before this runs: an hour that is rolled up in between is right both ways,
- * while one looked up in the same statement could be left out or counted twice.
+ * The hour rows of the scope's VMs, in all regions (`regionFilter` is for what sums them): from `usage_hours`, but for
+ * touched hours from raw windows, so that everything stored counts. Quantities are one array, in the order of
+ * `QUANTITY_COLUMNS`; `first` and `last` are Unix nanoseconds; a gap is (start, VM, end).
+ *
+ * `touched` must have been read before this runs: an hour that is rolled up in between is right both ways, while one
+ * looked up in the same statement could be left out or counted twice.
  */
-export function usageRows(scope: UsageScope): { readonly sql: string; readonly parameters: QueryParameters } {
+export function usageRows(
+  scope: UsageScope,
+  way: TouchedWay,
+): { readonly sql: string; readonly parameters: QueryParameters } {
   const vms = scope.vmIds.length > 0 ? 'vm_id IN {vms:Array(String)}' : 'true';
-  const rolledUp = `SELECT ${HOUR_COLUMNS.join(', ')} FROM usage_hours FINAL
+  const rolledUp = `${storedRows('usage_hours AS stored FINAL')}
     WHERE customer_id = {customer:String} AND hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({until:Int64}, 'UTC') AND ${vms}`;
   const parameters = { customer: scope.customerId, ...scope.range, vms: scope.vmIds, regions: scope.regions };
   if (scope.touched.length === 0) return { sql: rolledUp, parameters };
+  const touched =
+    way === 'quick' ? `SELECT ${COLUMNS} FROM (${liveHours(vms)})` : storedRows(`(${hourRows(vms)}) AS stored`);
   return {
-    sql: `${rolledUp} AND hour NOT IN {hours:Array(DateTime('UTC'))} UNION ALL ${hourRows(vms)}`,
-    parameters: { ...parameters, ...cellParameters({ customerIds: [scope.customerId], hours: scope.touched }) },
+    sql: `${rolledUp} AND hour NOT IN {hours:Array(DateTime('UTC'))} UNION ALL ${touched}`,
+    parameters: {
+      ...parameters,
+      ...cellParameters({ customerIds: [scope.customerId], hours: scope.touched }),
+      ...liveParameters(scope.touched),
+    },
   };
+}
+
+/** Rows with the columns of `usage_hours`, of a table that is called `stored`, as `COLUMNS`. */
+function storedRows(stored: string): string {
+  const gaps = 'arrayMap(gap -> (reinterpretAsInt64(gap.1), vm_id, reinterpretAsInt64(gap.2)), stored.gaps)';
+  return `SELECT vm_id, hour, region, [${Object.values(QUANTITY_COLUMNS).join(', ')}] AS quantities,
+      observed_nanos, unobserved_nanos, windows, windows_carried, conflicts, conflicts_carried,
+      reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last, ${gaps} AS gaps, 0 AS irregular
+    FROM ${stored}`;
 }
 
 export function regionFilter(scope: UsageScope): string {

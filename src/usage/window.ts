@@ -17,6 +17,9 @@ export interface UsageQuantities extends Quantities {
   readonly windows: bigint;
 }
 
+/** What of usage is billed: all but the count of windows. */
+export type MeasuredUsage = Omit<UsageQuantities, 'windows'>;
+
 /** A window that was acknowledged. Times are Unix nanoseconds, `[startNanos, endNanos)`. */
 export interface AcceptedWindow extends Quantities {
   readonly customerId: string;

@@ -9,6 +9,8 @@ export type Readiness = () => readonly string[];
 
 export interface PagesOptions {
   readonly readiness: Readiness;
+  /** What is not as it should be and keeps the process from nothing that it must do now. */
+  readonly notes: () => readonly string[];
   readonly scrape: () => Promise<string>;
   readonly authenticate: (authorization: string | null) => Promise<Key>;
 }
@@ -36,7 +38,7 @@ export function pages(options: PagesOptions): ReadonlyMap<string, Page> {
   return new Map<string, Page>([
     ...files,
     ['/healthz', getOnly((_, response) => send(response, 200, TEXT, 'ok\n'))],
-    ['/readyz', getOnly((_, response) => sendReadiness(response, options.readiness()))],
+    ['/readyz', getOnly((_, response) => sendReadiness(response, options))],
     ['/metrics', getOnly((request, response) => sendMetrics(request, response, options))],
   ]);
 }
@@ -57,8 +59,9 @@ function sendPage(response: NodeResponse, type: string, body: Buffer): void {
   send(response, 200, type, body);
 }
 
-function sendReadiness(response: NodeResponse, reasons: readonly string[]): void {
-  if (reasons.length === 0) send(response, 200, TEXT, 'ready\n');
+function sendReadiness(response: NodeResponse, { readiness, notes }: PagesOptions): void {
+  const reasons = readiness();
+  if (reasons.length === 0) send(response, 200, TEXT, `${['ready', ...notes()].join('\n')}\n`);
   else send(response, 503, TEXT, `${reasons.join('\n')}\n`);
 }
 

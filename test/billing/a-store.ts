@@ -1,8 +1,9 @@
 import { createCustomer } from '../../src/billing/customers.ts';
-import type { InvoicingStore, UsageReader } from '../../src/billing/invoice/close-customer.ts';
+import type { SpanUsage, UsageRequest, UsageSpan } from '../../src/billing/invoice/invoice-input.ts';
+import type { CustomerSpan, InvoicingStore, UsageReader } from '../../src/billing/invoice/invoicing-store.ts';
 import { publishPlan } from '../../src/billing/plans/publish-plan.ts';
 import { subscribe } from '../../src/billing/plans/subscribe.ts';
-import type { RegionUsage } from '../../src/billing/rating/meters.ts';
+import type { MeasuredUsage } from '../../src/billing/rating/plan-content.ts';
 import type { TestPostgres } from '../database.ts';
 
 export const ACTOR = 'key-of-the-test';
@@ -30,24 +31,47 @@ class StandingClock {
   }
 }
 
-/** What each customer used, hour by hour, and how many hours wait for the rollup. */
-class GivenUsage implements UsageReader {
-  readonly #hours: { customerId: string; hour: string; usage: RegionUsage }[] = [];
-  /** Called before each sum. */
-  onSum: (customerId: string) => Promise<void> | void = () => undefined;
-  pending = 0;
+const NOTHING: MeasuredUsage = {
+  cpuTimeNanos: 0n,
+  memoryByteSeconds: 0n,
+  diskReadBytes: 0n,
+  diskWriteBytes: 0n,
+  diskReadOps: 0n,
+  diskWriteOps: 0n,
+  networkRxBytes: 0n,
+  networkTxBytes: 0n,
+  observedNanos: 0n,
+};
 
-  /** One core for one hour, unless said otherwise. */
-  add(customerId: string, hour: string, usage: Partial<RegionUsage> = {}): this {
-    const none = {
-      memoryByteSeconds: 0n,
-      diskReadBytes: 0n,
-      diskWriteBytes: 0n,
-      networkRxBytes: 0n,
-      networkTxBytes: 0n,
-    };
-    const whole = { region: 'eu', cpuTimeNanos: CORE_HOUR_NANOS, observedNanos: CORE_HOUR_NANOS, ...none, ...usage };
-    this.#hours.push({ customerId, hour, usage: whole });
+interface UsedHour {
+  readonly customerId: string;
+  readonly startNanos: bigint;
+  readonly region: string;
+  readonly usage: MeasuredUsage;
+  /** When it was last computed. */
+  readonly versionNanos: bigint;
+}
+
+/** What each customer used, hour by hour, and who waits for the rollup. */
+export class GivenUsage implements UsageReader {
+  readonly #hours: UsedHour[] = [];
+  readonly #clock: StandingClock;
+  /** Called before each customer's usage is read. */
+  onRead: (customerId: string) => Promise<void> | void = () => undefined;
+  /** How many times usage was read. */
+  reads = 0;
+  readonly pending = new Set<string>();
+
+  constructor(clock: StandingClock) {
+    this.#clock = clock;
+  }
+
+  /** One core for one hour, unless said otherwise; computed now. */
+  add(customerId: string, hour: string, usage: Partial<MeasuredUsage> & { readonly region?: string } = {}): this {
+    const { region = 'eu', ...measured } = usage;
+    const whole = { ...NOTHING, cpuTimeNanos: CORE_HOUR_NANOS, observedNanos: CORE_HOUR_NANOS, ...measured };
+    const startNanos = BigInt(Date.parse(hour)) * 1_000_000n;
+    this.#hours.push({ customerId, startNanos, region, usage: whole, versionNanos: this.#clock.nowNanos() });
     return this;
   }
 
@@ -56,18 +80,61 @@ class GivenUsage implements UsageReader {
     this.#hours.splice(0, this.#hours.length, ...kept);
   }
 
-  async sumByRegion(customerId: string, startNanos: bigint, endNanos: bigint): Promise<RegionUsage[]> {
-    await this.onSum(customerId);
-    const inside = (hour: string) => {
-      const nanos = BigInt(Date.parse(hour)) * 1_000_000n;
-      return nanos >= startNanos && nanos < endNanos;
-    };
-    return this.#hours.filter((each) => each.customerId === customerId && inside(each.hour)).map((each) => each.usage);
+  async readUsage(requests: readonly UsageRequest[]): Promise<SpanUsage[][][]> {
+    this.reads++;
+    const answers: SpanUsage[][][] = [];
+    for (const { customerId, spans } of requests) {
+      await this.onRead(customerId);
+      answers.push(spans.map((span) => this.#regionsOf(customerId, span)));
+    }
+    return answers;
   }
 
-  async pendingHours(): Promise<number> {
-    return this.pending;
+  async recomputeUsage(request: UsageRequest) {
+    const [usage = []] = await this.readUsage([request]);
+    return { usage, missingFrom: undefined };
   }
+
+  async pendingCustomers(requests: readonly CustomerSpan[]): Promise<Set<string>> {
+    return new Set(requests.map(({ customerId }) => customerId).filter((id) => this.pending.has(id)));
+  }
+
+  async changedSince(requests: readonly (CustomerSpan & { readonly sinceNanos: bigint })[]): Promise<boolean[]> {
+    return requests.map(({ customerId, startNanos, endNanos, sinceNanos }) => {
+      return this.#inside(customerId, { startNanos, endNanos }).some((hour) => hour.versionNanos > sinceNanos);
+    });
+  }
+
+  #inside(customerId: string, span: Pick<UsageSpan, 'startNanos' | 'endNanos'>): UsedHour[] {
+    return this.#hours.filter((hour) => {
+      const isIn = hour.startNanos >= span.startNanos && hour.startNanos < span.endNanos;
+      return isIn && hour.customerId === customerId;
+    });
+  }
+
+  #regionsOf(customerId: string, span: UsageSpan): SpanUsage[] {
+    const byRegion = Map.groupBy(this.#inside(customerId, span), (hour) => hour.region);
+    return [...byRegion]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([region, hours]) => {
+        const observed = hours.map((hour) => hour.usage).reduce(sumOf, NOTHING);
+        return { region, observed, estimated: NOTHING, hoursHash: String(hours.length) };
+      });
+  }
+}
+
+function sumOf(a: MeasuredUsage, b: MeasuredUsage): MeasuredUsage {
+  return {
+    cpuTimeNanos: a.cpuTimeNanos + b.cpuTimeNanos,
+    memoryByteSeconds: a.memoryByteSeconds + b.memoryByteSeconds,
+    diskReadBytes: a.diskReadBytes + b.diskReadBytes,
+    diskWriteBytes: a.diskWriteBytes + b.diskWriteBytes,
+    diskReadOps: a.diskReadOps + b.diskReadOps,
+    diskWriteOps: a.diskWriteOps + b.diskWriteOps,
+    networkRxBytes: a.networkRxBytes + b.networkRxBytes,
+    networkTxBytes: a.networkTxBytes + b.networkTxBytes,
+    observedNanos: a.observedNanos + b.observedNanos,
+  };
 }
 
 export interface TestStore extends InvoicingStore {
@@ -76,17 +143,22 @@ export interface TestStore extends InvoicingStore {
 }
 
 /** September 2026 is over for ten days; the grace is one day. */
-export function aStore({ db }: TestPostgres): TestStore {
+export function aStore({ db }: Pick<TestPostgres, 'db'>): TestStore {
   const clock = new StandingClock('2026-10-11T00:00:00Z');
-  return { db, clock, usage: new GivenUsage(), graceMs: 86_400_000, numberPrefix: 'INV-' };
+  const usage = new GivenUsage(clock);
+  return { db, clock, usage, graceMs: 86_400_000, numberPrefix: 'INV-', creditNotePrefix: 'CN-' };
 }
 
-/** Registers customers who have had the plan "basic" since the start of 2026. */
+/** Registers customers who have had the plan "basic" since the start of 2026, or since an instant. */
 export async function subscribeToBasic(store: TestStore, ...customerIds: string[]): Promise<void> {
-  const since = new Date('2026-01-01T00:00:00Z');
-  await publishPlan(store, { planId: 'basic', currency: 'USD', rates: RATES, validFrom: since }, ACTOR);
+  await subscribeSince(store, new Date('2026-01-01T00:00:00Z'), ...customerIds);
+}
+
+export async function subscribeSince(store: TestStore, startsAt: Date, ...customerIds: string[]): Promise<void> {
+  const validFrom = new Date('2026-01-01T00:00:00Z');
+  await publishPlan(store, { planId: 'basic', currency: 'USD', rates: RATES, validFrom }, ACTOR);
   for (const customerId of customerIds) {
     await createCustomer(store, { customerId, name: `${customerId} Ltd`, currency: 'USD' }, ACTOR);
-    await subscribe(store, { customerId, planId: 'basic', startsAt: since }, ACTOR);
+    await subscribe(store, { customerId, planId: 'basic', startsAt }, ACTOR);
   }
 }

@@ -2,18 +2,28 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   addDecimals,
+  addFractions,
+  ceilOf,
+  compareFractions,
   compareDecimals,
   type Decimal,
   decimalOfDouble,
+  divideFractions,
   formatDecimal,
   type Fraction,
+  fractionOf,
+  minFraction,
   multiplyByDecimal,
+  multiplyDecimals,
+  multiplyFractions,
   negate,
   parseDecimal,
   roundHalfEven,
   roundTo38Digits,
   splitOver,
   stripZeros,
+  subtractDecimals,
+  subtractFractions,
 } from '../../src/billing/money.ts';
 
 const decimals = fc.record({ units: fc.bigInt({ min: -(10n ** 40n), max: 10n ** 40n }), scale: fc.nat(30) });
@@ -221,3 +231,46 @@ function slowly38({ numerator, denominator }: Fraction): Decimal {
   if (rest * 2n > denominator || (rest * 2n === denominator && units % 2n === 1n)) units++;
   return { units, scale };
 }
+
+describe('fractions', () => {
+  const [half, third] = [
+    { numerator: 2n, denominator: 4n },
+    { numerator: 1n, denominator: 3n },
+  ];
+
+  it.each<[string, Fraction, bigint, bigint]>([
+    ['add', addFractions(half, third), 5n, 6n],
+    ['add over the same denominator', addFractions(third, third), 2n, 3n],
+    ['subtract', subtractFractions(third, half), -1n, 6n],
+    ['multiply', multiplyFractions(half, third), 1n, 6n],
+    ['divide', divideFractions(half, third), 3n, 2n],
+    ['are the smaller one', minFraction(half, third), 1n, 3n],
+    ['come from decimals', fractionOf({ units: -125n, scale: 2 }), -5n, 4n],
+  ])('%s', (_name, { numerator, denominator }, wantedNumerator, wantedDenominator) => {
+    expect(numerator * wantedDenominator).toBe(wantedNumerator * denominator);
+  });
+
+  it('compare by their number', () => {
+    expect(compareFractions(half, { numerator: 1n, denominator: 2n })).toBe(0);
+    expect(compareFractions(third, half)).toBeLessThan(0);
+    expect(compareFractions(half, third)).toBeGreaterThan(0);
+  });
+
+  it.each([
+    [0n, 1n, 0n],
+    [1n, 1000n, 1n],
+    [1000n, 1000n, 1n],
+    [-3n, 2n, -1n],
+  ])('%d / %d are rounded up to %d', (numerator, denominator, wanted) => {
+    expect(ceilOf({ numerator, denominator })).toBe(wanted);
+  });
+
+  it('decimals multiply and subtract exactly', () => {
+    const [a, b] = [
+      { units: 15n, scale: 1 },
+      { units: -25n, scale: 2 },
+    ];
+    expect(formatDecimal(multiplyDecimals(a, b))).toBe('-0.375');
+    expect(formatDecimal(subtractDecimals(a, b))).toBe('1.75');
+  });
+});

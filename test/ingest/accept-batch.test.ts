@@ -4,6 +4,7 @@ import { type BillingMetrics, CounterTemporality } from '../../gen/billing/v1/me
 import { type Backfilled, type Batch, Ingest } from '../../src/ingest/accept-batch.ts';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { decodeRecord } from '../../src/ingest/record.ts';
+import type { RefusedBatch } from '../../src/ingest/refused.ts';
 import { readRows } from '../../src/ingest/row-binary.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
@@ -23,6 +24,7 @@ class HeldSpool {
 function ingestOn(spool: HeldSpool, keysMax = 1000) {
   const accepted: string[] = [];
   const backfilled: Backfilled[] = [];
+  const refused: RefusedBatch[] = [];
   const ingest = new Ingest({
     clock: { nowMs: () => NOW_MS, nowNanos: () => BigInt(NOW_MS) * 1_000_000n },
     spool,
@@ -32,9 +34,10 @@ function ingestOn(spool: HeldSpool, keysMax = 1000) {
     aheadSecondsMax: 300,
     onAccepted: (read) => accepted.push(...[...read()].map((window) => window.vmId)),
     onVerdict: () => undefined,
+    onRefused: (batch) => refused.push(batch),
     onBackfilled: (_, sum) => backfilled.push(sum),
   });
-  return { ingest, accepted, backfilled };
+  return { ingest, accepted, backfilled, refused };
 }
 
 function batchOf(...metrics: BillingMetrics[]): Batch {
@@ -137,6 +140,19 @@ describe('Ingest', () => {
       [0, 'vm_id'],
       [2, 'region'],
     ]);
+  });
+
+  it('tells of refused windows once the others are on disk, and of no conflicting ones', async () => {
+    const spool = new HeldSpool();
+    const { ingest, refused } = ingestOn(spool);
+    const bad = aWindow({ region: '' });
+    const verdict = ingest.accept(batchOf(aWindow(), aWindow({ cpuTimeNanos: 1n }), bad), anySender);
+    expect(await isSettled(verdict)).toBe(false);
+    expect(refused).toEqual([]);
+    spool.syncs[0]?.resolve();
+    expect(await verdict).toMatchObject({ accepted: 1, conflicting: 1, refused: 1 });
+    expect(refused).toMatchObject([{ credentialId: anySender.credentialId, instanceId: 'metald-1' }]);
+    expect(refused[0]?.windows).toMatchObject([{ metrics: bad, fault: { field: 'region' } }]);
   });
 
   it('tells of windows that only the right to backfill let in', async () => {

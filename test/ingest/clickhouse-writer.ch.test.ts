@@ -1,66 +1,45 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { describe, expect, it } from 'vitest';
-import { ClickHouseWriter, type DrainedBatch } from '../../src/ingest/clickhouse-writer.ts';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { DRAIN_SIZES } from '../../src/ingest/drain-pace.ts';
 import { encodeRecord, TouchedHours } from '../../src/ingest/record.ts';
 import { RowBatch } from '../../src/ingest/row-batch.ts';
 import { parseWindow } from '../../src/ingest/validate.ts';
 import { connectClickHouse } from '../../src/storage/clickhouse/client.ts';
 import { clickHouseForTest } from '../database.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
+import { aProxy } from './clickhouse-proxy.ts';
+import { aWriter, ListedSpool } from './a-writer.ts';
 
 const { client, url } = await clickHouseForTest();
 const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
 const provenance = { credentialId: 'k', instanceId: 'i', sequence: 7n, receivedAtNanos: BigInt(NOW_MS) * 1_000_000n };
 
-function recordOf(customerId: string, vmId: string): Buffer {
-  const rows = new RowBatch(1, provenance);
-  rows.addWindow(parseWindow(aWindow({ customerId, vmId, bootId: 'b' }), anySender, bounds));
+function recordOf(customerId: string, ...vmIds: string[]): Buffer {
+  const rows = new RowBatch(vmIds.length, provenance);
+  for (const vmId of vmIds) {
+    rows.addWindow(parseWindow(aWindow({ customerId, vmId, bootId: 'b' }), anySender, bounds));
+  }
   const touched = new TouchedHours();
   touched.add(customerId, rows.hour * 3600);
   return Buffer.concat(encodeRecord(rows.rows(), rows.count, touched));
 }
 
-/** A spool of records in memory; positions are counts. */
-class ListedSpool {
-  readonly #payloads: readonly Buffer[];
-  readonly marks: number[] = [];
-  readonly #onMark: (end: number) => Promise<void>;
+const MIB = 1024 * 1024;
+const UINT64_MAX = 2n ** 64n - 1n;
+/** 2000-01-01 and 2200-01-01, between which windows have to lie. */
+const EARLIEST_NANOS = 946_684_800_000_000_000n;
+const LATEST_NANOS = 7_258_118_400_000_000_000n;
 
-  constructor(payloads: readonly Buffer[], onMark: (end: number) => Promise<void> = async () => undefined) {
-    this.#payloads = payloads;
-    this.#onMark = onMark;
-  }
-
-  async read(): Promise<DrainedBatch<number> | undefined> {
-    const from = this.marks.at(-1) ?? 0;
-    return from < this.#payloads.length ? { payloads: this.#payloads.slice(from, from + 1), end: from + 1 } : undefined;
-  }
-
-  async waitForRecords(signal: AbortSignal): Promise<void> {
-    if (!signal.aborted) await once(signal, 'abort');
-  }
-
-  async markApplied(end: number): Promise<void> {
-    await this.#onMark(end);
-    this.marks.push(end);
-  }
-
-  stats() {
-    return { unappliedRecords: this.#payloads.length - (this.marks.at(-1) ?? 0) };
-  }
+/** Names that cannot be packed, so that rows are as large for ClickHouse as on their way. */
+function vmIdsOf(record: number, windows: number): string[] {
+  return Array.from({ length: windows }, (_, i) => `vm-${record}-${i}-${randomBytes(30).toString('hex')}`);
 }
 
-function writerOf(spool: ListedSpool, to = client) {
-  const failures: unknown[] = [];
-  const stored: number[] = [];
-  const writer = new ClickHouseWriter({
-    spool,
-    clickhouse: to,
-    onStored: (rows) => stored.push(rows),
-    onFailed: (reason) => failures.push(reason),
-  });
-  return { writer, failures, stored };
+async function letPartsBe(): Promise<void> {
+  await client.command({ query: 'ALTER TABLE windows RESET SETTING parts_to_throw_insert' });
+  await client.command({ query: 'SYSTEM START MERGES windows' });
 }
 
 async function count(table: string, customerId: string): Promise<number> {
@@ -73,37 +52,10 @@ async function count(table: string, customerId: string): Promise<number> {
   return Number(row?.n);
 }
 
-/** Passes calls on to ClickHouse, but for those that `drops` says fail. */
-async function proxy(drops: (query: string) => boolean): Promise<{ server: Server; proxyUrl: string }> {
-  const target = new URL(url);
-  const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk);
-    const path = new URL(request.url ?? '', target.origin);
-    const body = Buffer.concat(chunks);
-    if (drops((path.searchParams.get('query') ?? '') + body.toString('latin1', 0, 200))) {
-      request.socket.destroy();
-      return;
-    }
-    const headers = { authorization: request.headers.authorization ?? '' };
-    const answer = await fetch(path, { method: 'POST', headers, body });
-    response.writeHead(answer.status);
-    response.end(Buffer.from(await answer.arrayBuffer()));
-  };
-  const server = createServer((request, response) => void pass(request, response));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  const proxyUrl = new URL(url);
-  proxyUrl.port = String(address.port);
-  return { server, proxyUrl: proxyUrl.href };
-}
-
 describe('ClickHouseWriter', () => {
   it('stores every column of a row as it was reported', async () => {
     const spool = new ListedSpool([recordOf('columns', 'vm-1')]);
-    const { writer, stored } = writerOf(spool);
+    const { writer, stored } = aWriter(spool, client);
     void writer.run();
     await writer.settle(AbortSignal.timeout(10_000));
     await writer.stop();
@@ -147,7 +99,8 @@ describe('ClickHouseWriter', () => {
     const spool = new ListedSpool([recordOf('order', 'vm-1'), recordOf('order', 'vm-2')], async () => {
       seen.push([await count('windows', 'order'), await count('touched_hours', 'order')]);
     });
-    const { writer } = writerOf(spool);
+    // One record at a time.
+    const { writer } = aWriter(spool, client, { sizes: { ...DRAIN_SIZES, blockBytesMax: 1 } });
     void writer.run();
     await writer.settle(AbortSignal.timeout(10_000));
     await writer.stop();
@@ -157,27 +110,69 @@ describe('ClickHouseWriter', () => {
     ]);
   });
 
-  it('tries a block again until it is stored, and never notes hours whose windows are not', async () => {
-    let dropped = 0;
+  it('tries a batch again until it is stored, and never notes hours whose windows are not', async () => {
+    let cutOff = 0;
     const touchedWithoutWindows: number[] = [];
-    const { server, proxyUrl } = await proxy((query) => {
-      const drop = query.includes('INSERT INTO windows') && dropped < 3;
-      if (drop) dropped++;
-      return drop;
+    const through = await aProxy({
+      url,
+      treat: ({ query }) => (query.includes('INSERT INTO windows') && cutOff++ < 2 ? 'cut off' : 'pass'),
     });
-    const through = connectClickHouse({ url: proxyUrl });
     const spool = new ListedSpool([recordOf('retried', 'vm-1')], async () => {
       touchedWithoutWindows.push((await count('touched_hours', 'retried')) - (await count('windows', 'retried')));
     });
-    const { writer, failures, stored } = writerOf(spool, through);
+    const { writer, failures, stored, circuits } = aWriter(spool, through);
     void writer.run();
     await writer.settle(AbortSignal.timeout(20_000));
     await writer.stop();
-    expect([dropped, failures.length]).toEqual([3, 3]);
-    expect(stored).toEqual([1]);
+    expect([failures, stored, circuits]).toEqual([['other', 'other'], [1], []]);
     expect(touchedWithoutWindows).toEqual([0]);
-    await through.close();
-    server.close();
+  });
+
+  it('stores again what ClickHouse has taken without its answer coming back, and each window counts once', async () => {
+    const dropped: string[] = [];
+    const through = await aProxy({
+      url,
+      treat: ({ query }) => {
+        if (dropped.length >= 4 || !query.includes('INSERT INTO')) return 'pass';
+        dropped.push(query.includes('touched_hours') ? 'touched_hours' : 'windows');
+        return dropped.length % 2 === 1 ? 'drop the answer' : 'pass';
+      },
+    });
+    const spool = new ListedSpool([recordOf('twice', 'vm-1', 'vm-2', 'vm-3')]);
+    const { writer, failures } = aWriter(spool, through);
+    void writer.run();
+    await writer.settle(AbortSignal.timeout(20_000));
+    await writer.stop();
+    expect(dropped).toEqual(['windows', 'windows', 'touched_hours', 'windows']);
+    expect(failures).toEqual(['other', 'other']);
+    expect(await count('windows FINAL', 'twice')).toBe(3);
+    expect(await count('touched_hours', 'twice')).toBe(2);
+  });
+
+  it('waits while nobody listens, and goes on when somebody does', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    await new Promise((resolve) => server.close(resolve));
+    const away = new URL(url);
+    away.port = String(port);
+    const refused = connectClickHouse({ url: away.href });
+    onTestFinished(() => refused.close());
+    const spool = new ListedSpool([recordOf('refused', 'vm-1')]);
+    const { writer, failures, circuits, opened } = aWriter(spool, refused);
+    void writer.run();
+    await opened;
+    expect(failures).toEqual(['other', 'other', 'other']);
+    expect(writer.clickHouse.circuit).toBe('open');
+    expect(writer.retryAfterMs(0)).toBe(1_000);
+
+    await aProxy({ url, treat: () => 'pass' }, port);
+    await writer.settle(AbortSignal.timeout(30_000));
+    await writer.stop();
+    expect(await count('windows FINAL', 'refused')).toBe(1);
+    expect([circuits.at(-2), circuits.at(-1)]).toEqual(['half-open', 'closed']);
+    expect(writer.clickHouse).toEqual({ circuit: 'closed', awayMs: 0 });
   });
 
   it('stores windows of any number of months in one block', async () => {
@@ -188,30 +183,191 @@ describe('ClickHouseWriter', () => {
       rows.addWindow({ ...window, startNanos, endNanos: startNanos + 60_000_000_000n });
     }
     const spool = new ListedSpool([Buffer.concat(encodeRecord(rows.rows(), rows.count, new TouchedHours()))]);
-    const { writer } = writerOf(spool);
+    const { writer } = aWriter(spool, client);
     void writer.run();
     await writer.settle(AbortSignal.timeout(20_000));
     await writer.stop();
     expect(await count('windows', 'months')).toBe(150);
   });
 
-  it('stops while ClickHouse is away, and leaves what is not stored in the spool', async () => {
-    const { server, proxyUrl } = await proxy(() => true);
-    const through = connectClickHouse({ url: proxyUrl });
-    const spool = new ListedSpool([recordOf('away', 'vm-1')]);
-    const failed = Promise.withResolvers<void>();
-    const writer = new ClickHouseWriter({
-      spool,
-      clickhouse: through,
-      onStored: () => undefined,
-      onFailed: () => failed.resolve(),
+  it('stores every value that a window may have', async () => {
+    const extremes = [
+      { vmId: 'largest', cpuTimeNanos: UINT64_MAX, diskReadOps: UINT64_MAX, cpuCoresUsed: Number.MAX_VALUE },
+      { vmId: 'smallest', cpuTimeNanos: 0n, diskReadOps: 0n, cpuCoresUsed: Number.MIN_VALUE },
+      { vmId: '\u{10ffff}'.repeat(32), customerId: 'extremes' },
+      { vmId: "'\\", region: 'r'.repeat(64), bootId: 'b'.repeat(128) },
+    ].map((changes) => parseWindow(aWindow({ customerId: 'extremes', ...changes }), anySender, bounds));
+    const [any] = extremes;
+    if (any === undefined) throw new Error('no window');
+    const ends = [EARLIEST_NANOS + 1n, LATEST_NANOS].map((endNanos) => {
+      return { ...any, vmId: `until ${endNanos}`, startNanos: endNanos - 1n, endNanos, sampledAtNanos: endNanos };
     });
+    const edges = { instanceId: '', credentialId: '', sequence: UINT64_MAX, receivedAtNanos: 0n };
+    const records = [provenance, edges].map((each) => {
+      const rows = new RowBatch(1, each);
+      for (const window of [...extremes, ...ends]) rows.addWindow({ ...window, vmId: window.vmId + each.instanceId });
+      const touched = new TouchedHours();
+      for (const { startNanos } of ends) touched.add('extremes', Number(startNanos / 3_600_000_000_000n) * 3600);
+      return Buffer.concat(encodeRecord(rows.rows(), rows.count, touched));
+    });
+    const { writer, failures, stored } = aWriter(new ListedSpool(records), client);
+    void writer.run();
+    await writer.settle(AbortSignal.timeout(20_000));
+    await writer.stop();
+    expect([failures, stored]).toEqual([[], [12]]);
+    expect(await count('windows FINAL', 'extremes')).toBe(12);
+  });
+
+  it('sets aside a record that cannot be read, and stores those around it', async () => {
+    const broken = recordOf('broken', 'vm-1', 'vm-2');
+    const payloads = [recordOf('whole', 'vm-1'), broken.subarray(0, -8), recordOf('whole', 'vm-2')];
+    const { writer, failures, stored, setAside } = aWriter(new ListedSpool(payloads), client);
+    void writer.run();
+    await writer.settle(AbortSignal.timeout(20_000));
+    await writer.stop();
+    expect([failures, stored]).toEqual([[], [2]]);
+    expect(setAside.map(({ rowCount }) => rowCount)).toEqual([2]);
+    expect([await count('windows', 'whole'), await count('windows', 'broken')]).toEqual([2, 0]);
+  });
+
+  it('keeps whole records in the spool whatever ClickHouse says to them', async () => {
+    const through = await aProxy({
+      url,
+      // As if somebody had changed the table: every insert is refused, and none of it is the records' fault.
+      treat: ({ parameters }) => {
+        const query = parameters.get('query')?.replace('vm_id, window_start', 'window_start, vm_id');
+        if (query !== undefined) parameters.set('query', query);
+        return 'pass';
+      },
+    });
+    const spool = new ListedSpool([recordOf('kept', 'vm-1')]);
+    const { writer, failures, setAside, opened } = aWriter(spool, through);
+    void writer.run();
+    await opened;
+    await writer.stop();
+    expect(failures).toEqual(['refused', 'refused', 'refused']);
+    expect([setAside, spool.marks]).toEqual([[], []]);
+  });
+
+  it('stays with a record that cannot be read where it cannot be kept', async () => {
+    const spool = new ListedSpool([recordOf('broken', 'vm-1').subarray(0, -8)]);
+    const { writer, failures, opened } = aWriter(spool, client, { setAside: () => Promise.reject(new Error('full')) });
+    void writer.run();
+    await opened;
+    await writer.stop();
+    expect(failures).toEqual(['other', 'other', 'other']);
+    expect(spool.marks).toEqual([]);
+  });
+
+  it('sends smaller inserts, one at a time, where ClickHouse lacks the memory for them', async () => {
+    const inserts: { bytes: number; status: number }[] = [];
+    const through = await aProxy({
+      url,
+      treat: ({ parameters }) => {
+        parameters.set('max_memory_usage', String(20_000_000));
+        return 'pass';
+      },
+      onAnswer: ({ query, bodyBytes }, status) => {
+        if (query.includes('INSERT INTO windows')) inserts.push({ bytes: bodyBytes, status });
+      },
+    });
+    const payloads = Array.from({ length: 32 }, (_, i) => recordOf('memory', ...vmIdsOf(i, 1_000)));
+    const sizes = { ...DRAIN_SIZES, blockBytesMax: 4 * MIB, blockBytesMin: MIB / 2 };
+    const { writer, failures } = aWriter(new ListedSpool(payloads), through, { sizes });
+    void writer.run();
+    await writer.settle(AbortSignal.timeout(30_000));
+    await writer.stop();
+    expect(failures[0]).toBe('too_much');
+    expect(new Set(failures)).toEqual(new Set(['too_much']));
+    const refusedBytes = Math.min(...inserts.filter(({ status }) => status !== 200).map(({ bytes }) => bytes));
+    const firstTaken = inserts.find(({ status }) => status === 200);
+    expect(firstTaken?.bytes).toBeLessThanOrEqual(refusedBytes);
+    expect(firstTaken?.bytes).toBeLessThanOrEqual(2 * MIB);
+    expect(await count('windows FINAL', 'memory')).toBe(32_000);
+    // It has measured how fast it goes by now, and still says nothing that a sender should not go by.
+    expect([writer.retryAfterMs(1), writer.retryAfterMs(10 ** 15)]).toEqual([1_000, 60_000]);
+  });
+
+  it('sends less often, and nothing smaller, where ClickHouse has too many parts', async () => {
+    const partsBefore = aWriter(new ListedSpool([recordOf('parts', 'vm-0')]), client);
+    void partsBefore.writer.run();
+    await partsBefore.writer.settle(AbortSignal.timeout(20_000));
+    await partsBefore.writer.stop();
+    onTestFinished(() => letPartsBe());
+    await client.command({ query: 'SYSTEM STOP MERGES windows' });
+    await client.command({ query: 'ALTER TABLE windows MODIFY SETTING parts_to_throw_insert = 1' });
+    const bytes: number[] = [];
+    const through = await aProxy({
+      url,
+      treat: ({ query, bodyBytes }) => {
+        if (query.includes('INSERT INTO windows')) bytes.push(bodyBytes);
+        return 'pass';
+      },
+    });
+    const payloads = ['vm-1', 'vm-2', 'vm-3'].map((vmId) => recordOf('parts', vmId));
+    const sizes = { ...DRAIN_SIZES, blockBytesMax: 2_048, blockBytesMin: 1 };
+    const { writer, failures, opened } = aWriter(new ListedSpool(payloads), through, { sizes });
+    void writer.run();
+    await opened;
+    expect(failures).toEqual(['too_often', 'too_often', 'too_often']);
+    expect(new Set(bytes).size).toBe(1);
+    await letPartsBe();
+    await writer.settle(AbortSignal.timeout(30_000));
+    await writer.stop();
+    expect(await count('windows FINAL', 'parts')).toBe(4);
+  });
+
+  it('gives up an insert that is not answered in time, closes its connection, and sends nothing until a probe', async () => {
+    const closed = Promise.withResolvers<void>();
+    let hanging = 0;
+    const through = await aProxy({
+      url,
+      treat: ({ query }) => (query.includes('INSERT INTO windows') && hanging++ === 0 ? 'hang' : 'pass'),
+      onClosed: () => closed.resolve(),
+    });
+    const spool = new ListedSpool([recordOf('hung', 'vm-1')]);
+    const { writer, failures, circuits } = aWriter(spool, through, { storeTimeoutMs: 300 });
+    void writer.run();
+    await closed.promise;
+    await writer.settle(AbortSignal.timeout(20_000));
+    await writer.stop();
+    expect([failures[0], circuits[0], circuits.at(-1)]).toEqual(['timeout', 'open', 'closed']);
+    expect(await count('windows FINAL', 'hung')).toBe(1);
+  });
+
+  it('ends the other inserts of a batch before it tries again', async () => {
+    // The spool lends its bytes until the next read: an insert that still read them then would store something else.
+    const closed = Promise.withResolvers<void>();
+    let inserts = 0;
+    const through = await aProxy({
+      url,
+      treat: ({ query }) => {
+        if (!query.includes('INSERT INTO windows')) return 'pass';
+        inserts++;
+        if (inserts > 2) return 'pass';
+        return inserts === 1 ? 'hang' : 'cut off';
+      },
+      onClosed: () => closed.resolve(),
+    });
+    const payloads = [recordOf('beside', ...vmIdsOf(0, 1_000)), recordOf('beside', ...vmIdsOf(1, 1_000))];
+    const sizes = { ...DRAIN_SIZES, blockBytesMax: MIB / 4 };
+    const { writer, failures } = aWriter(new ListedSpool(payloads), through, { sizes });
+    void writer.run();
+    await closed.promise;
+    await writer.settle(AbortSignal.timeout(20_000));
+    await writer.stop();
+    expect(failures).toEqual(['other']);
+    expect(await count('windows FINAL', 'beside')).toBe(2_000);
+  });
+
+  it('stops while ClickHouse is away, and leaves what is not stored in the spool', async () => {
+    const through = await aProxy({ url, treat: () => 'cut off' });
+    const spool = new ListedSpool([recordOf('away', 'vm-1')]);
+    const { writer, opened } = aWriter(spool, through);
     const running = writer.run();
-    await failed.promise;
+    await opened;
     await writer.stop();
     await running;
     expect(spool.marks).toEqual([]);
-    await through.close();
-    server.close();
   });
 });

@@ -24,6 +24,7 @@ async function outcomeOf(metrics: Batch['metrics'], sender: Sender): Promise<obj
     onAccepted: () => undefined,
     onVerdict: () => undefined,
     onBackfilled: () => undefined,
+    onRefused: () => undefined,
   });
   const batch = { metrics, instanceId: 'i', sequence: 1n, counterTemporality: CounterTemporality.DELTA };
   const { faults, ...counts }: Verdict = await ingest.accept(batch, sender);

@@ -15,6 +15,19 @@ describe('toConnectError', () => {
     expect(toConnectError(new NotNow('unavailable', 1, 'x')).metadata.get('retry-after')).toBe('1');
   });
 
+  it('calls an engine that cannot be reached UNAVAILABLE, and says nothing of where it is', () => {
+    const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:8123'), { code: 'ECONNREFUSED' });
+    const starting = Object.assign(new Error('the database system is starting up'), { code: '57P03' });
+    const noSocket = Object.assign(new Error('connect ENOENT'), { code: 'ENOENT', syscall: 'connect' });
+    for (const reason of [refused, starting, noSocket, new Error('Connection terminated unexpectedly')]) {
+      const error = toConnectError(reason);
+      expect([error.code, error.metadata.get('retry-after'), isOurs(error)]).toEqual([Code.Unavailable, '2', false]);
+      expect(error.rawMessage).toBe('storage cannot be reached now; try again');
+    }
+    const noFile = Object.assign(new Error('open ENOENT'), { code: 'ENOENT', syscall: 'open' });
+    expect(toConnectError(noFile).code).toBe(Code.Internal);
+  });
+
   it('says nothing of the inside of what is ours', () => {
     const error = toConnectError(new Error('row of customer acme is broken'));
     expect([error.code, isOurs(error)]).toEqual([Code.Internal, true]);

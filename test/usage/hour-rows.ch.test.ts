@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { array, assert, asyncProperty, nat } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Cells, cellParameters, hourRows } from '../../src/usage/hour-rows.ts';
+import { type Cells, cellParameters, HOUR_COLUMNS, hourRows } from '../../src/usage/hour-rows.ts';
 import { select } from '../../src/usage/select.ts';
 import { quantitiesOf, QUANTITY_COLUMNS } from '../../src/usage/window.ts';
 import { clickHouseForTest } from '../database.ts';
 import { anyReports } from './arbitrary.ts';
-import { type ModelHour, modelHours, rowKey } from './model.ts';
-import { BASE, HOUR, MINUTE, type Report, report, storeWindows } from './stored.ts';
+import { type ModelHour, modelHours, rowKey, windowKey } from './model.ts';
+import { BASE, choose, HOUR, MINUTE, type Report, report, storeWindows } from './stored.ts';
 
 const { client } = await clickHouseForTest();
 const { signal } = new AbortController();
@@ -72,6 +72,35 @@ describe('hour rows', () => {
     );
   });
 
+  it('count the report that somebody chose, as the model does, before and after merges', async () => {
+    await assert(
+      asyncProperty(array(anyReports, { minLength: 1, maxLength: 8 }), nat(), async (cases, turn) => {
+        const run = randomUUID();
+        const reports: Report[] = cases.flatMap((each, index) =>
+          each.map((one) => ({ ...one, customerId: `${run}-${index}` })),
+        );
+        const cells = { customerIds: cases.map((_, index) => `${run}-${index}`), hours: FIVE_HOURS };
+        await storeWindows(client, reports);
+        // Any report of every second window; and before it another one, which the later choice replaces.
+        const keys = Map.groupBy(reports, windowKey);
+        const chosen = [...keys.values()].flatMap((same, index) => {
+          return (index + turn) % 2 === 0 ? same.slice(turn % same.length).slice(0, 1) : [];
+        });
+        for (const [index, one] of chosen.entries()) {
+          const other = keys.get(windowKey(one))?.at(-1) ?? one;
+          await choose(client, other, 2n * BigInt(index));
+          await choose(client, one, 2n * BigInt(index) + 1n);
+        }
+        const expected = modelHours(reports, chosen).filter((row) => row.hour < BASE + 6n * HOUR);
+        expect(await computed(cells)).toEqual(expected);
+        await client.command({ query: 'OPTIMIZE TABLE windows FINAL' });
+        await client.command({ query: 'OPTIMIZE TABLE conflict_resolutions FINAL' });
+        expect(await computed(cells)).toEqual(expected);
+      }),
+      { numRuns: 6 },
+    );
+  });
+
   it('split a window across the edge by time, the remainder to the later part', async () => {
     const customerId = randomUUID();
     const value = 2n ** 64n - 1n;
@@ -83,6 +112,20 @@ describe('hour rows', () => {
     expect(head?.cpuTimeNanos).toBe((value * 7n) / MINUTE);
     expect(tail?.cpuTimeNanos).toBe(value - (value * 7n) / MINUTE);
     expect([head?.observed, tail?.observed]).toEqual([7n, MINUTE - 7n]);
+  });
+
+  it('have the types of the stored rows, on which hashes of them depend', async () => {
+    const typesOf = async (sql: string) => {
+      const rows = await select<{ name: string; type: string }>(
+        client,
+        `DESCRIBE (SELECT ${HOUR_COLUMNS.join(', ')} FROM ${sql})`,
+        cellParameters({ customerIds: [''], hours: FIVE_HOURS }),
+        signal,
+      );
+      // A column of the table names the parts of its tuples and its zone; that changes no value.
+      return rows.map(({ name, type }) => [name, name === 'gaps' ? '' : type.replace("('UTC')", '')]);
+    };
+    expect(await typesOf(`(${hourRows()})`)).toEqual(await typesOf('usage_hours'));
   });
 
   it('call more than two minutes a gap, and exactly two minutes none', async () => {

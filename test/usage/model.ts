@@ -24,9 +24,10 @@ interface Piece extends Report {
   readonly conflict: boolean;
 }
 
-export function modelHours(reports: readonly Report[]): ModelHour[] {
+/** @param chosen reports that somebody chose */
+export function modelHours(reports: readonly Report[], chosen: readonly Report[] = []): ModelHour[] {
   const rows: ModelHour[] = [];
-  const byVmHour = groups(firstReports(reports).flatMap(cutAtHours), (piece) => vmHour(piece));
+  const byVmHour = groups(countedReports(reports, chosen).flatMap(cutAtHours), (piece) => vmHour(piece));
   for (const pieces of byVmHour.values()) {
     const walked = walk(pieces.toSorted((a, b) => order(a.startNanos, b.startNanos) || order(a.endNanos, b.endNanos)));
     for (const ofRegion of groups(walked, (each) => each.piece.region).values()) rows.push(sum(ofRegion));
@@ -38,9 +39,19 @@ export function rowKey(row: Pick<ModelHour, 'customerId' | 'hour' | 'region' | '
   return [row.customerId, row.hour, row.region, row.vmId].join('|');
 }
 
-function firstReports(reports: readonly Report[]): (Report & { readonly conflict: boolean })[] {
-  const byKey = groups(reports, (each) => [each.customerId, each.vmId, each.startNanos, each.endNanos].join('|'));
-  return [...byKey.values()].map((same) => {
+/** What a window is known by, as text. */
+export function windowKey({ customerId, vmId, startNanos, endNanos }: Report): string {
+  return [customerId, vmId, startNanos, endNanos].join('|');
+}
+
+function countedReports(
+  reports: readonly Report[],
+  chosen: readonly Report[],
+): (Report & { readonly conflict: boolean })[] {
+  const chosenByKey = new Map(chosen.map((each) => [windowKey(each), each]));
+  return [...groups(reports, windowKey)].map(([key, same]) => {
+    const choice = chosenByKey.get(key);
+    if (choice !== undefined) return { ...choice, conflict: false };
     const [first] = same.toSorted((a, b) => order(a.receipt, b.receipt) || order(valueHash(a), valueHash(b)));
     if (!first) throw new Error('a group has no member');
     return { ...first, conflict: new Set(same.map((each) => valueHash(each))).size > 1 };

@@ -45,6 +45,21 @@ export async function storeWindows(clickhouse: ClickHouseClient, reports: readon
   await clickhouse.insert({ table: 'windows', values: reports.map(toRow), format: 'JSONEachRow' });
 }
 
+/** Decides that a report counts; of decisions about a window the one with the greatest `decided` holds. */
+export async function choose(clickhouse: ClickHouseClient, chosen: Report, decided: bigint): Promise<void> {
+  const resolution = {
+    customer_id: chosen.customerId,
+    vm_id: chosen.vmId,
+    window_start: seconds(chosen.startNanos),
+    window_end: seconds(chosen.endNanos),
+    value_hash: String(valueHash(chosen)),
+    resolved_by: 'key-1',
+    resolved_at: seconds(BASE + decided),
+    reason: 'the test says so',
+  };
+  await clickhouse.insert({ table: 'conflict_resolutions', values: [resolution], format: 'JSONEachRow' });
+}
+
 export async function touch(clickhouse: ClickHouseClient, reports: readonly Report[]): Promise<void> {
   const drainId = randomUUID();
   const pairs = new Map<string, object>();

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file billing/v1/audit.proto.
  */
 export const file_billing_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChZiaWxsaW5nL3YxL2F1ZGl0LnByb3RvEgpiaWxsaW5nLnYxIpUBCgtBdWRpdFJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAyABKAkSDgoGYWN0aW9uGAQgASgJEg8KB3N1YmplY3QYBSABKAkSDgoGZGV0YWlsGAYgASgJEgwKBGhhc2gYByABKAkiQAoXTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiXQoYTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEigKB3JlY29yZHMYASADKAsyFy5iaWxsaW5nLnYxLkF1ZGl0UmVjb3JkEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTJyCgxBdWRpdFNlcnZpY2USYgoQTGlzdEF1ZGl0UmVjb3JkcxIjLmJpbGxpbmcudjEuTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QaJC5iaWxsaW5nLnYxLkxpc3RBdWRpdFJlY29yZHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChZiaWxsaW5nL3YxL2F1ZGl0LnByb3RvEgpiaWxsaW5nLnYxIpUBCgtBdWRpdFJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAyABKAkSDgoGYWN0aW9uGAQgASgJEg8KB3N1YmplY3QYBSABKAkSDgoGZGV0YWlsGAYgASgJEgwKBGhhc2gYByABKAkiaAoXTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSDwoHc3ViamVjdBgDIAEoCRIVCg1hY3Rpb25fcHJlZml4GAQgASgJIl0KGExpc3RBdWRpdFJlY29yZHNSZXNwb25zZRIoCgdyZWNvcmRzGAEgAygLMhcuYmlsbGluZy52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiFAoSVmVyaWZ5QXVkaXRSZXF1ZXN0Im0KE1ZlcmlmeUF1ZGl0UmVzcG9uc2USDgoGaW50YWN0GAEgASgIEg8KB3JlY29yZHMYAiABKAQSEQoJaGVhZF9oYXNoGAMgASgJEhEKCWJyb2tlbl9hdBgEIAEoBBIPCgdwcm9ibGVtGAUgASgJMscBCgxBdWRpdFNlcnZpY2USYgoQTGlzdEF1ZGl0UmVjb3JkcxIjLmJpbGxpbmcudjEuTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QaJC5iaWxsaW5nLnYxLkxpc3RBdWRpdFJlY29yZHNSZXNwb25zZSIDkAIBElMKC1ZlcmlmeUF1ZGl0Eh4uYmlsbGluZy52MS5WZXJpZnlBdWRpdFJlcXVlc3QaHy5iaWxsaW5nLnYxLlZlcmlmeUF1ZGl0UmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.AuditRecord
@@ -90,6 +90,20 @@ export type ListAuditRecordsRequest = Message<"billing.v1.ListAuditRecordsReques
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * Only those about this, where named.
+   *
+   * @generated from field: string subject = 3;
+   */
+  subject: string;
+
+  /**
+   * Only those whose action starts with this, e.g. "invoice.", where named.
+   *
+   * @generated from field: string action_prefix = 4;
+   */
+  actionPrefix: string;
 };
 
 /**
@@ -122,6 +136,60 @@ export const ListAuditRecordsResponseSchema: GenMessage<ListAuditRecordsResponse
   messageDesc(file_billing_v1_audit, 2);
 
 /**
+ * @generated from message billing.v1.VerifyAuditRequest
+ */
+export type VerifyAuditRequest = Message<"billing.v1.VerifyAuditRequest"> & {
+};
+
+/**
+ * Describes the message billing.v1.VerifyAuditRequest.
+ * Use `create(VerifyAuditRequestSchema)` to create a new message.
+ */
+export const VerifyAuditRequestSchema: GenMessage<VerifyAuditRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_audit, 3);
+
+/**
+ * @generated from message billing.v1.VerifyAuditResponse
+ */
+export type VerifyAuditResponse = Message<"billing.v1.VerifyAuditResponse"> & {
+  /**
+   * @generated from field: bool intact = 1;
+   */
+  intact: boolean;
+
+  /**
+   * @generated from field: uint64 records = 2;
+   */
+  records: bigint;
+
+  /**
+   * In hexadecimal.
+   *
+   * @generated from field: string head_hash = 3;
+   */
+  headHash: string;
+
+  /**
+   * The first record at which the chain breaks, and how. Not set where it is intact.
+   *
+   * @generated from field: uint64 broken_at = 4;
+   */
+  brokenAt: bigint;
+
+  /**
+   * @generated from field: string problem = 5;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message billing.v1.VerifyAuditResponse.
+ * Use `create(VerifyAuditResponseSchema)` to create a new message.
+ */
+export const VerifyAuditResponseSchema: GenMessage<VerifyAuditResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_audit, 4);
+
+/**
  * Reads the audit trail: every write and every use of the right to backfill. Operators and admins only.
  *
  * @generated from service billing.v1.AuditService
@@ -136,6 +204,16 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditRecordsRequestSchema;
     output: typeof ListAuditRecordsResponseSchema;
+  },
+  /**
+   * Recomputes the chain and compares it with its head and with every anchor kept elsewhere.
+   *
+   * @generated from rpc billing.v1.AuditService.VerifyAudit
+   */
+  verifyAudit: {
+    methodKind: "unary";
+    input: typeof VerifyAuditRequestSchema;
+    output: typeof VerifyAuditResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_v1_audit, 0);

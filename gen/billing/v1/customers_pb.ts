@@ -4,17 +4,17 @@
 // @generated from file billing/v1/customers.proto (package billing.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file billing/v1/customers.proto.
  */
 export const file_billing_v1_customers: GenFile = /*@__PURE__*/
-  fileDesc("ChpiaWxsaW5nL3YxL2N1c3RvbWVycy5wcm90bxIKYmlsbGluZy52MSKDAQoIQ3VzdG9tZXISEwoLY3VzdG9tZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghjdXJyZW5jeRgDIAEoCRIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZWdpc3RlcmVkGAUgASgIIkwKFUNyZWF0ZUN1c3RvbWVyUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCGN1cnJlbmN5GAMgASgJIkAKFkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2USJgoIY3VzdG9tZXIYASABKAsyFC5iaWxsaW5nLnYxLkN1c3RvbWVyIlgKFExpc3RDdXN0b21lcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEhkKEXVucmVnaXN0ZXJlZF9vbmx5GAMgASgIIlkKFUxpc3RDdXN0b21lcnNSZXNwb25zZRInCgljdXN0b21lcnMYASADKAsyFC5iaWxsaW5nLnYxLkN1c3RvbWVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLFAQoPQ3VzdG9tZXJTZXJ2aWNlElcKDkNyZWF0ZUN1c3RvbWVyEiEuYmlsbGluZy52MS5DcmVhdGVDdXN0b21lclJlcXVlc3QaIi5iaWxsaW5nLnYxLkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2USWQoNTGlzdEN1c3RvbWVycxIgLmJpbGxpbmcudjEuTGlzdEN1c3RvbWVyc1JlcXVlc3QaIS5iaWxsaW5nLnYxLkxpc3RDdXN0b21lcnNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChpiaWxsaW5nL3YxL2N1c3RvbWVycy5wcm90bxIKYmlsbGluZy52MSKGAgoIQ3VzdG9tZXISEwoLY3VzdG9tZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghjdXJyZW5jeRgDIAEoCRIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZWdpc3RlcmVkGAUgASgIEhEKCXRpbWVfem9uZRgGIAEoCRISCgphbmNob3JfZGF5GAcgASgNEisKB2RldGFpbHMYCCABKAsyGi5iaWxsaW5nLnYxLkJpbGxpbmdEZXRhaWxzEi0KCWVyYXNlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinwIKDkJpbGxpbmdEZXRhaWxzEhIKCmxlZ2FsX25hbWUYASABKAkSFQoNYWRkcmVzc19saW5lcxgCIAMoCRIPCgdjb3VudHJ5GAMgASgJEg4KBnRheF9pZBgEIAEoCRINCgVlbWFpbBgFIAEoCRISCgp0YXhfcmVnaW9uGAYgASgJEi8KDXRheF90cmVhdG1lbnQYByABKA4yGC5iaWxsaW5nLnYxLlRheFRyZWF0bWVudBIZChF0YXhfZXhlbXB0X3JlYXNvbhgIIAEoCRIaChJwcmljZXNfaW5jbHVkZV90YXgYCSABKAgSHwoScGF5bWVudF90ZXJtc19kYXlzGAogASgNSACIAQFCFQoTX3BheW1lbnRfdGVybXNfZGF5cyKgAQoVQ3JlYXRlQ3VzdG9tZXJSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEAoIY3VycmVuY3kYAyABKAkSEQoJdGltZV96b25lGAQgASgJEhIKCmFuY2hvcl9kYXkYBSABKA0SKwoHZGV0YWlscxgGIAEoCzIaLmJpbGxpbmcudjEuQmlsbGluZ0RldGFpbHMiQAoWQ3JlYXRlQ3VzdG9tZXJSZXNwb25zZRImCghjdXN0b21lchgBIAEoCzIULmJpbGxpbmcudjEuQ3VzdG9tZXIiKQoSR2V0Q3VzdG9tZXJSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJIj0KE0dldEN1c3RvbWVyUmVzcG9uc2USJgoIY3VzdG9tZXIYASABKAsyFC5iaWxsaW5nLnYxLkN1c3RvbWVyIo4BChVVcGRhdGVDdXN0b21lclJlcXVlc3QSEwoLY3VzdG9tZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIRCgl0aW1lX3pvbmUYAyABKAkSEgoKYW5jaG9yX2RheRgEIAEoDRIrCgdkZXRhaWxzGAUgASgLMhouYmlsbGluZy52MS5CaWxsaW5nRGV0YWlscyJAChZVcGRhdGVDdXN0b21lclJlc3BvbnNlEiYKCGN1c3RvbWVyGAEgASgLMhQuYmlsbGluZy52MS5DdXN0b21lciI7ChRFcmFzZUN1c3RvbWVyUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiRAoVRXJhc2VDdXN0b21lclJlc3BvbnNlEisKB3JlY2VpcHQYASABKAsyGi5iaWxsaW5nLnYxLkVyYXN1cmVSZWNlaXB0IjwKE0xpc3RFcmFzdXJlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiXQoUTGlzdEVyYXN1cmVzUmVzcG9uc2USLAoIcmVjZWlwdHMYASADKAsyGi5iaWxsaW5nLnYxLkVyYXN1cmVSZWNlaXB0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKOAwoORXJhc3VyZVJlY2VpcHQSEgoKZXJhc3VyZV9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkSMAoMcmVxdWVzdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxjb21wbGV0ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHJlcXVlc3RlZF9ieRgGIAEoCRI4CgdyZW1vdmVkGAcgAygLMicuYmlsbGluZy52MS5FcmFzdXJlUmVjZWlwdC5SZW1vdmVkRW50cnkSMgoEa2VwdBgIIAMoCzIkLmJpbGxpbmcudjEuRXJhc3VyZVJlY2VpcHQuS2VwdEVudHJ5Gi4KDFJlbW92ZWRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBGisKCUtlcHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIlgKFExpc3RDdXN0b21lcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEhkKEXVucmVnaXN0ZXJlZF9vbmx5GAMgASgIIlkKFUxpc3RDdXN0b21lcnNSZXNwb25zZRInCgljdXN0b21lcnMYASADKAsyFC5iaWxsaW5nLnYxLkN1c3RvbWVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSqFAQoMVGF4VHJlYXRtZW50Eh0KGVRBWF9UUkVBVE1FTlRfVU5TUEVDSUZJRUQQABIaChZUQVhfVFJFQVRNRU5UX1NUQU5EQVJEEAESIAocVEFYX1RSRUFUTUVOVF9SRVZFUlNFX0NIQVJHRRACEhgKFFRBWF9UUkVBVE1FTlRfRVhFTVBUEAMyoQQKD0N1c3RvbWVyU2VydmljZRJXCg5DcmVhdGVDdXN0b21lchIhLmJpbGxpbmcudjEuQ3JlYXRlQ3VzdG9tZXJSZXF1ZXN0GiIuYmlsbGluZy52MS5DcmVhdGVDdXN0b21lclJlc3BvbnNlElMKC0dldEN1c3RvbWVyEh4uYmlsbGluZy52MS5HZXRDdXN0b21lclJlcXVlc3QaHy5iaWxsaW5nLnYxLkdldEN1c3RvbWVyUmVzcG9uc2UiA5ACARJXCg5VcGRhdGVDdXN0b21lchIhLmJpbGxpbmcudjEuVXBkYXRlQ3VzdG9tZXJSZXF1ZXN0GiIuYmlsbGluZy52MS5VcGRhdGVDdXN0b21lclJlc3BvbnNlElQKDUVyYXNlQ3VzdG9tZXISIC5iaWxsaW5nLnYxLkVyYXNlQ3VzdG9tZXJSZXF1ZXN0GiEuYmlsbGluZy52MS5FcmFzZUN1c3RvbWVyUmVzcG9uc2USVgoMTGlzdEVyYXN1cmVzEh8uYmlsbGluZy52MS5MaXN0RXJhc3VyZXNSZXF1ZXN0GiAuYmlsbGluZy52MS5MaXN0RXJhc3VyZXNSZXNwb25zZSIDkAIBElkKDUxpc3RDdXN0b21lcnMSIC5iaWxsaW5nLnYxLkxpc3RDdXN0b21lcnNSZXF1ZXN0GiEuYmlsbGluZy52MS5MaXN0Q3VzdG9tZXJzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.Customer
@@ -50,6 +50,33 @@ export type Customer = Message<"billing.v1.Customer"> & {
    * @generated from field: bool registered = 5;
    */
   registered: boolean;
+
+  /**
+   * IANA, e.g. "Europe/Berlin"; "UTC" where left out.
+   *
+   * @generated from field: string time_zone = 6;
+   */
+  timeZone: string;
+
+  /**
+   * The day of the month on which billing periods start at midnight in the time zone: 1 to 31, by default 1. Months that
+   * are shorter start on their last day.
+   *
+   * @generated from field: uint32 anchor_day = 7;
+   */
+  anchorDay: number;
+
+  /**
+   * @generated from field: billing.v1.BillingDetails details = 8;
+   */
+  details?: BillingDetails | undefined;
+
+  /**
+   * Set once the customer was erased.
+   *
+   * @generated from field: google.protobuf.Timestamp erased_at = 9;
+   */
+  erasedAt?: Timestamp | undefined;
 };
 
 /**
@@ -58,6 +85,82 @@ export type Customer = Message<"billing.v1.Customer"> & {
  */
 export const CustomerSchema: GenMessage<Customer> = /*@__PURE__*/
   messageDesc(file_billing_v1_customers, 0);
+
+/**
+ * What an invoice says of its buyer.
+ *
+ * @generated from message billing.v1.BillingDetails
+ */
+export type BillingDetails = Message<"billing.v1.BillingDetails"> & {
+  /**
+   * The legal name; the customer's name where left out.
+   *
+   * @generated from field: string legal_name = 1;
+   */
+  legalName: string;
+
+  /**
+   * @generated from field: repeated string address_lines = 2;
+   */
+  addressLines: string[];
+
+  /**
+   * ISO 3166-1, two letters.
+   *
+   * @generated from field: string country = 3;
+   */
+  country: string;
+
+  /**
+   * @generated from field: string tax_id = 4;
+   */
+  taxId: string;
+
+  /**
+   * @generated from field: string email = 5;
+   */
+  email: string;
+
+  /**
+   * Whose tax rates apply; none where left out.
+   *
+   * @generated from field: string tax_region = 6;
+   */
+  taxRegion: string;
+
+  /**
+   * @generated from field: billing.v1.TaxTreatment tax_treatment = 7;
+   */
+  taxTreatment: TaxTreatment;
+
+  /**
+   * Required where exempt: shown on invoices.
+   *
+   * @generated from field: string tax_exempt_reason = 8;
+   */
+  taxExemptReason: string;
+
+  /**
+   * The plans' prices have the tax in them.
+   *
+   * @generated from field: bool prices_include_tax = 9;
+   */
+  pricesIncludeTax: boolean;
+
+  /**
+   * Days from final to due; 30 where left out.
+   *
+   * @generated from field: optional uint32 payment_terms_days = 10;
+   */
+  paymentTermsDays?: number | undefined;
+};
+
+/**
+ * Describes the message billing.v1.BillingDetails.
+ * Use `create(BillingDetailsSchema)` to create a new message.
+ */
+export const BillingDetailsSchema: GenMessage<BillingDetails> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 1);
 
 /**
  * @generated from message billing.v1.CreateCustomerRequest
@@ -77,6 +180,21 @@ export type CreateCustomerRequest = Message<"billing.v1.CreateCustomerRequest"> 
    * @generated from field: string currency = 3;
    */
   currency: string;
+
+  /**
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+
+  /**
+   * @generated from field: uint32 anchor_day = 5;
+   */
+  anchorDay: number;
+
+  /**
+   * @generated from field: billing.v1.BillingDetails details = 6;
+   */
+  details?: BillingDetails | undefined;
 };
 
 /**
@@ -84,7 +202,7 @@ export type CreateCustomerRequest = Message<"billing.v1.CreateCustomerRequest"> 
  * Use `create(CreateCustomerRequestSchema)` to create a new message.
  */
 export const CreateCustomerRequestSchema: GenMessage<CreateCustomerRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_customers, 1);
+  messageDesc(file_billing_v1_customers, 2);
 
 /**
  * @generated from message billing.v1.CreateCustomerResponse
@@ -101,7 +219,244 @@ export type CreateCustomerResponse = Message<"billing.v1.CreateCustomerResponse"
  * Use `create(CreateCustomerResponseSchema)` to create a new message.
  */
 export const CreateCustomerResponseSchema: GenMessage<CreateCustomerResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_customers, 2);
+  messageDesc(file_billing_v1_customers, 3);
+
+/**
+ * @generated from message billing.v1.GetCustomerRequest
+ */
+export type GetCustomerRequest = Message<"billing.v1.GetCustomerRequest"> & {
+  /**
+   * May be left out with a customer key.
+   *
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+};
+
+/**
+ * Describes the message billing.v1.GetCustomerRequest.
+ * Use `create(GetCustomerRequestSchema)` to create a new message.
+ */
+export const GetCustomerRequestSchema: GenMessage<GetCustomerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 4);
+
+/**
+ * @generated from message billing.v1.GetCustomerResponse
+ */
+export type GetCustomerResponse = Message<"billing.v1.GetCustomerResponse"> & {
+  /**
+   * @generated from field: billing.v1.Customer customer = 1;
+   */
+  customer?: Customer | undefined;
+};
+
+/**
+ * Describes the message billing.v1.GetCustomerResponse.
+ * Use `create(GetCustomerResponseSchema)` to create a new message.
+ */
+export const GetCustomerResponseSchema: GenMessage<GetCustomerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 5);
+
+/**
+ * @generated from message billing.v1.UpdateCustomerRequest
+ */
+export type UpdateCustomerRequest = Message<"billing.v1.UpdateCustomerRequest"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * What is left out stays as it is; `details` are replaced as a whole.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string time_zone = 3;
+   */
+  timeZone: string;
+
+  /**
+   * @generated from field: uint32 anchor_day = 4;
+   */
+  anchorDay: number;
+
+  /**
+   * @generated from field: billing.v1.BillingDetails details = 5;
+   */
+  details?: BillingDetails | undefined;
+};
+
+/**
+ * Describes the message billing.v1.UpdateCustomerRequest.
+ * Use `create(UpdateCustomerRequestSchema)` to create a new message.
+ */
+export const UpdateCustomerRequestSchema: GenMessage<UpdateCustomerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 6);
+
+/**
+ * @generated from message billing.v1.UpdateCustomerResponse
+ */
+export type UpdateCustomerResponse = Message<"billing.v1.UpdateCustomerResponse"> & {
+  /**
+   * @generated from field: billing.v1.Customer customer = 1;
+   */
+  customer?: Customer | undefined;
+};
+
+/**
+ * Describes the message billing.v1.UpdateCustomerResponse.
+ * Use `create(UpdateCustomerResponseSchema)` to create a new message.
+ */
+export const UpdateCustomerResponseSchema: GenMessage<UpdateCustomerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 7);
+
+/**
+ * @generated from message billing.v1.EraseCustomerRequest
+ */
+export type EraseCustomerRequest = Message<"billing.v1.EraseCustomerRequest"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message billing.v1.EraseCustomerRequest.
+ * Use `create(EraseCustomerRequestSchema)` to create a new message.
+ */
+export const EraseCustomerRequestSchema: GenMessage<EraseCustomerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 8);
+
+/**
+ * @generated from message billing.v1.EraseCustomerResponse
+ */
+export type EraseCustomerResponse = Message<"billing.v1.EraseCustomerResponse"> & {
+  /**
+   * @generated from field: billing.v1.ErasureReceipt receipt = 1;
+   */
+  receipt?: ErasureReceipt | undefined;
+};
+
+/**
+ * Describes the message billing.v1.EraseCustomerResponse.
+ * Use `create(EraseCustomerResponseSchema)` to create a new message.
+ */
+export const EraseCustomerResponseSchema: GenMessage<EraseCustomerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 9);
+
+/**
+ * @generated from message billing.v1.ListErasuresRequest
+ */
+export type ListErasuresRequest = Message<"billing.v1.ListErasuresRequest"> & {
+  /**
+   * 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListErasuresRequest.
+ * Use `create(ListErasuresRequestSchema)` to create a new message.
+ */
+export const ListErasuresRequestSchema: GenMessage<ListErasuresRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 10);
+
+/**
+ * @generated from message billing.v1.ListErasuresResponse
+ */
+export type ListErasuresResponse = Message<"billing.v1.ListErasuresResponse"> & {
+  /**
+   * @generated from field: repeated billing.v1.ErasureReceipt receipts = 1;
+   */
+  receipts: ErasureReceipt[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListErasuresResponse.
+ * Use `create(ListErasuresResponseSchema)` to create a new message.
+ */
+export const ListErasuresResponseSchema: GenMessage<ListErasuresResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 11);
+
+/**
+ * What was removed and what was kept.
+ *
+ * @generated from message billing.v1.ErasureReceipt
+ */
+export type ErasureReceipt = Message<"billing.v1.ErasureReceipt"> & {
+  /**
+   * @generated from field: string erasure_id = 1;
+   */
+  erasureId: string;
+
+  /**
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp requested_at = 4;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * Not set while it is under way.
+   *
+   * @generated from field: google.protobuf.Timestamp completed_at = 5;
+   */
+  completedAt?: Timestamp | undefined;
+
+  /**
+   * The key that asked for it.
+   *
+   * @generated from field: string requested_by = 6;
+   */
+  requestedBy: string;
+
+  /**
+   * Rows by table.
+   *
+   * @generated from field: map<string, uint64> removed = 7;
+   */
+  removed: { [key: string]: bigint };
+
+  /**
+   * @generated from field: map<string, uint64> kept = 8;
+   */
+  kept: { [key: string]: bigint };
+};
+
+/**
+ * Describes the message billing.v1.ErasureReceipt.
+ * Use `create(ErasureReceiptSchema)` to create a new message.
+ */
+export const ErasureReceiptSchema: GenMessage<ErasureReceipt> = /*@__PURE__*/
+  messageDesc(file_billing_v1_customers, 12);
 
 /**
  * @generated from message billing.v1.ListCustomersRequest
@@ -132,7 +487,7 @@ export type ListCustomersRequest = Message<"billing.v1.ListCustomersRequest"> & 
  * Use `create(ListCustomersRequestSchema)` to create a new message.
  */
 export const ListCustomersRequestSchema: GenMessage<ListCustomersRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_customers, 3);
+  messageDesc(file_billing_v1_customers, 13);
 
 /**
  * @generated from message billing.v1.ListCustomersResponse
@@ -154,7 +509,47 @@ export type ListCustomersResponse = Message<"billing.v1.ListCustomersResponse"> 
  * Use `create(ListCustomersResponseSchema)` to create a new message.
  */
 export const ListCustomersResponseSchema: GenMessage<ListCustomersResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_customers, 4);
+  messageDesc(file_billing_v1_customers, 14);
+
+/**
+ * @generated from enum billing.v1.TaxTreatment
+ */
+export const TaxTreatment = {
+  /**
+   * Standard.
+   *
+   * @generated from enum value: TAX_TREATMENT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: TAX_TREATMENT_STANDARD = 1;
+   */
+  STANDARD: 1,
+
+  /**
+   * The buyer owes the tax: none is charged, and the invoice says so. Needs the buyer's tax id.
+   *
+   * @generated from enum value: TAX_TREATMENT_REVERSE_CHARGE = 2;
+   */
+  REVERSE_CHARGE: 2,
+
+  /**
+   * @generated from enum value: TAX_TREATMENT_EXEMPT = 3;
+   */
+  EXEMPT: 3,
+} as const;
+
+/**
+ * @generated from enum billing.v1.TaxTreatment
+ */
+export type TaxTreatment = (typeof TaxTreatment)[keyof typeof TaxTreatment] | UnknownEnum;
+
+/**
+ * Describes the enum billing.v1.TaxTreatment.
+ */
+export const TaxTreatmentSchema: GenEnum<TaxTreatment> = /*@__PURE__*/
+  enumDesc(file_billing_v1_customers, 0);
 
 /**
  * Registers customers. Usage is metered for customers that nobody registered too; it can be billed once they are.
@@ -173,6 +568,46 @@ export const CustomerService: GenService<{
     methodKind: "unary";
     input: typeof CreateCustomerRequestSchema;
     output: typeof CreateCustomerResponseSchema;
+  },
+  /**
+   * @generated from rpc billing.v1.CustomerService.GetCustomer
+   */
+  getCustomer: {
+    methodKind: "unary";
+    input: typeof GetCustomerRequestSchema;
+    output: typeof GetCustomerResponseSchema;
+  },
+  /**
+   * Changes what is said on invoices from the next one on. Time zone and anchor can change while nothing was invoiced.
+   *
+   * @generated from rpc billing.v1.CustomerService.UpdateCustomer
+   */
+  updateCustomer: {
+    methodKind: "unary";
+    input: typeof UpdateCustomerRequestSchema;
+    output: typeof UpdateCustomerResponseSchema;
+  },
+  /**
+   * Removes what the law does not want kept: usage, refused windows, keys, names. Invoices, credit notes, the ledger and the
+   * audit trail stay. Admins only. FAILED_PRECONDITION while a subscription runs or a period is not settled. May be called
+   * again until it has come to its end.
+   *
+   * @generated from rpc billing.v1.CustomerService.EraseCustomer
+   */
+  eraseCustomer: {
+    methodKind: "unary";
+    input: typeof EraseCustomerRequestSchema;
+    output: typeof EraseCustomerResponseSchema;
+  },
+  /**
+   * Newest first.
+   *
+   * @generated from rpc billing.v1.CustomerService.ListErasures
+   */
+  listErasures: {
+    methodKind: "unary";
+    input: typeof ListErasuresRequestSchema;
+    output: typeof ListErasuresResponseSchema;
   },
   /**
    * Customers by id, with those that have usage but are not registered.

@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { BillingDetails } from "./customers_pb.ts";
+import { file_billing_v1_customers } from "./customers_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/invoices.proto.
  */
 export const file_billing_v1_invoices: GenFile = /*@__PURE__*/
-  fileDesc("ChliaWxsaW5nL3YxL2ludm9pY2VzLnByb3RvEgpiaWxsaW5nLnYxIsgCCgdJbnZvaWNlEhIKCmludm9pY2VfaWQYASABKAkSDgoGbnVtYmVyGAIgASgJEhMKC2N1c3RvbWVyX2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYmlsbGluZy52MS5JbnZvaWNlU3RhdGUSMAoMcGVyaW9kX3N0YXJ0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghjdXJyZW5jeRgHIAEoCRINCgV0b3RhbBgIIAEoCRImCgVsaW5lcxgJIAMoCzIXLmJpbGxpbmcudjEuSW52b2ljZUxpbmUSMAoMZmluYWxpemVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKdAgoLSW52b2ljZUxpbmUSEwoLZGVzY3JpcHRpb24YASABKAkSDQoFbWV0ZXIYAiABKAkSEAoIcXVhbnRpdHkYAyABKAkSDAoEdW5pdBgEIAEoCRISCgp1bml0X3ByaWNlGAUgASgJEg4KBmFtb3VudBgGIAEoCRIpCgVzdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZW5kGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdwbGFuX2lkGAkgASgJEhQKDHBsYW5fdmVyc2lvbhgKIAEoDRIrCgdyZWdpb25zGAsgAygLMhouYmlsbGluZy52MS5SZWdpb25RdWFudGl0eSIyCg5SZWdpb25RdWFudGl0eRIOCgZyZWdpb24YASABKAkSEAoIcXVhbnRpdHkYAiABKAkiJwoRR2V0SW52b2ljZVJlcXVlc3QSEgoKaW52b2ljZV9pZBgBIAEoCSI6ChJHZXRJbnZvaWNlUmVzcG9uc2USJAoHaW52b2ljZRgBIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSJ6ChNMaXN0SW52b2ljZXNSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJEicKBXN0YXRlGAQgASgOMhguYmlsbGluZy52MS5JbnZvaWNlU3RhdGUiVgoUTGlzdEludm9pY2VzUmVzcG9uc2USJQoIaW52b2ljZXMYASADKAsyEy5iaWxsaW5nLnYxLkludm9pY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKl8KDEludm9pY2VTdGF0ZRIdChlJTlZPSUNFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTSU5WT0lDRV9TVEFURV9EUkFGVBABEhcKE0lOVk9JQ0VfU1RBVEVfRklOQUwQAjK6AQoOSW52b2ljZVNlcnZpY2USUAoKR2V0SW52b2ljZRIdLmJpbGxpbmcudjEuR2V0SW52b2ljZVJlcXVlc3QaHi5iaWxsaW5nLnYxLkdldEludm9pY2VSZXNwb25zZSIDkAIBElYKDExpc3RJbnZvaWNlcxIfLmJpbGxpbmcudjEuTGlzdEludm9pY2VzUmVxdWVzdBogLmJpbGxpbmcudjEuTGlzdEludm9pY2VzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChliaWxsaW5nL3YxL2ludm9pY2VzLnByb3RvEgpiaWxsaW5nLnYxIrAGCgdJbnZvaWNlEhIKCmludm9pY2VfaWQYASABKAkSDgoGbnVtYmVyGAIgASgJEhMKC2N1c3RvbWVyX2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYmlsbGluZy52MS5JbnZvaWNlU3RhdGUSMAoMcGVyaW9kX3N0YXJ0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghjdXJyZW5jeRgHIAEoCRINCgV0b3RhbBgIIAEoCRImCgVsaW5lcxgJIAMoCzIXLmJpbGxpbmcudjEuSW52b2ljZUxpbmUSMAoMZmluYWxpemVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwZXJpb2QYCyABKAkSJQoFdGF4ZXMYDCADKAsyFi5iaWxsaW5nLnYxLkludm9pY2VUYXgSCwoDbmV0GA0gASgJEgsKA3RheBgOIAEoCRIaChJwcmljZXNfaW5jbHVkZV90YXgYDyABKAgSKgoGZHVlX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgphbW91bnRfZHVlGBEgASgJEhMKC2Ftb3VudF9wYWlkGBIgASgJEhcKD2Ftb3VudF9jcmVkaXRlZBgTIAEoCRIbChNyZXBsYWNlc19pbnZvaWNlX2lkGBQgASgJEi0KCXZvaWRlZF9hdBgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLdm9pZF9yZWFzb24YFiABKAkSEQoJdGltZV96b25lGBcgASgJEiIKBnNlbGxlchgYIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyEhUKDWN1c3RvbWVyX25hbWUYGSABKAkSNAoQY3VzdG9tZXJfZGV0YWlscxgaIAEoCzIaLmJpbGxpbmcudjEuQmlsbGluZ0RldGFpbHMSEgoKaW5wdXRfaGFzaBgbIAEoCRISCgpsaW5lc19oYXNoGBwgASgJIlcKCkludm9pY2VUYXgSDAoEbmFtZRgBIAEoCRIPCgdwZXJjZW50GAIgASgJEgwKBGJhc2UYAyABKAkSDgoGYW1vdW50GAQgASgJEgwKBG5vdGUYBSABKAkidAoGU2VsbGVyEgwKBG5hbWUYASABKAkSFQoNYWRkcmVzc19saW5lcxgCIAMoCRIPCgdjb3VudHJ5GAMgASgJEg4KBnRheF9pZBgEIAEoCRINCgVlbWFpbBgFIAEoCRIVCg1wYXltZW50X2xpbmVzGAYgAygJIvkDCgtJbnZvaWNlTGluZRITCgtkZXNjcmlwdGlvbhgBIAEoCRINCgVtZXRlchgCIAEoCRIQCghxdWFudGl0eRgDIAEoCRIMCgR1bml0GAQgASgJEhIKCnVuaXRfcHJpY2UYBSABKAkSDgoGYW1vdW50GAYgASgJEikKBXN0YXJ0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgNlbmQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3BsYW5faWQYCSABKAkSFAoMcGxhbl92ZXJzaW9uGAogASgNEisKB3JlZ2lvbnMYCyADKAsyGi5iaWxsaW5nLnYxLlJlZ2lvblF1YW50aXR5EiIKBGtpbmQYDCABKA4yFC5iaWxsaW5nLnYxLkxpbmVLaW5kEhEKCWNoYXJnZV9pZBgNIAEoCRIQCghpbmNsdWRlZBgOIAEoCRIRCgllc3RpbWF0ZWQYDyABKAkSJQoFdGllcnMYECADKAsyFi5iaWxsaW5nLnYxLlRpZXJBbW91bnQSGgoSYWRqdXN0c19pbnZvaWNlX2lkGBEgASgJEioKCGV4Y2hhbmdlGBIgASgLMhguYmlsbGluZy52MS5MaW5lRXhjaGFuZ2USDwoHdGF4YWJsZRgTIAEoCCJXCgpUaWVyQW1vdW50EhAKCHF1YW50aXR5GAEgASgJEhIKCnVuaXRfcHJpY2UYAiABKAkSEwoLZmxhdF9hbW91bnQYAyABKAkSDgoGYW1vdW50GAQgASgJIlAKDExpbmVFeGNoYW5nZRIVCg1mcm9tX2N1cnJlbmN5GAEgASgJEgwKBHJhdGUYAiABKAkSCwoDZGF5GAMgASgJEg4KBnNvdXJjZRgEIAEoCSIyCg5SZWdpb25RdWFudGl0eRIOCgZyZWdpb24YASABKAkSEAoIcXVhbnRpdHkYAiABKAkiJwoRR2V0SW52b2ljZVJlcXVlc3QSEgoKaW52b2ljZV9pZBgBIAEoCSI6ChJHZXRJbnZvaWNlUmVzcG9uc2USJAoHaW52b2ljZRgBIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSK6AQoTTGlzdEludm9pY2VzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRInCgVzdGF0ZRgEIAEoDjIYLmJpbGxpbmcudjEuSW52b2ljZVN0YXRlEg4KBnBlcmlvZBgFIAEoCRIuCgpkdWVfYmVmb3JlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJWChRMaXN0SW52b2ljZXNSZXNwb25zZRIlCghpbnZvaWNlcxgBIAMoCzITLmJpbGxpbmcudjEuSW52b2ljZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiPAoVUHJldmlld0ludm9pY2VSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEg4KBnBlcmlvZBgCIAEoCSJpChZQcmV2aWV3SW52b2ljZVJlc3BvbnNlEiQKB2ludm9pY2UYASABKAsyEy5iaWxsaW5nLnYxLkludm9pY2USKQoFYXNfb2YYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkwKE0RyeVJ1blBlcmlvZFJlcXVlc3QSDgoGcGVyaW9kGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIlwKFERyeVJ1blBlcmlvZFJlc3BvbnNlEisKCG91dGNvbWVzGAEgAygLMhkuYmlsbGluZy52MS5EcnlSdW5PdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJlCg1EcnlSdW5PdXRjb21lEhMKC2N1c3RvbWVyX2lkGAEgASgJEhAKCGN1cnJlbmN5GAIgASgJEg0KBXRvdGFsGAMgASgJEg0KBWxpbmVzGAQgASgNEg8KB3Byb2JsZW0YBSABKAkiOwoUQ2xvc2VDdXN0b21lclJlcXVlc3QSEwoLY3VzdG9tZXJfaWQYASABKAkSDgoGcGVyaW9kGAIgASgJIj0KFUNsb3NlQ3VzdG9tZXJSZXNwb25zZRIkCgdjbG9zaW5nGAEgASgLMhMuYmlsbGluZy52MS5DbG9zaW5nIocCCgdDbG9zaW5nEhMKC2N1c3RvbWVyX2lkGAEgASgJEg4KBnBlcmlvZBgCIAEoCRIwCgxwZXJpb2Rfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnBlcmlvZF9lbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NldHRsZWQYBSABKAgSEgoKaW52b2ljZV9pZBgGIAEoCRIQCghmYWlsdXJlcxgHIAEoDRIPCgdmYWlsdXJlGAggASgJEi0KCWZhaWxlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiQEKE0xpc3RDbG9zaW5nc1JlcXVlc3QSDgoGcGVyaW9kGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEhMKC2ZhaWxlZF9vbmx5GAMgASgIEhEKCW9wZW5fb25seRgEIAEoCBIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJWChRMaXN0Q2xvc2luZ3NSZXNwb25zZRIlCghjbG9zaW5ncxgBIAMoCzITLmJpbGxpbmcudjEuQ2xvc2luZxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOAoSVm9pZEludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIjsKE1ZvaWRJbnZvaWNlUmVzcG9uc2USJAoHaW52b2ljZRgBIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSI7ChVSZWlzc3VlSW52b2ljZVJlcXVlc3QSEgoKaW52b2ljZV9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiYwoWUmVpc3N1ZUludm9pY2VSZXNwb25zZRIjCgZ2b2lkZWQYASABKAsyEy5iaWxsaW5nLnYxLkludm9pY2USJAoHaW52b2ljZRgCIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSL/AQoKTWFudWFsTGluZRIWCg5tYW51YWxfbGluZV9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIQCghxdWFudGl0eRgEIAEoCRIMCgR1bml0GAUgASgJEhIKCnVuaXRfcHJpY2UYBiABKAkSJgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC25vdF90YXhhYmxlGAggASgIEiwKCGFkZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghhZGRlZF9ieRgKIAEoCSJVChRBZGRNYW51YWxMaW5lUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSJAoEbGluZRgCIAEoCzIWLmJpbGxpbmcudjEuTWFudWFsTGluZSI9ChVBZGRNYW51YWxMaW5lUmVzcG9uc2USJAoEbGluZRgBIAEoCzIWLmJpbGxpbmcudjEuTWFudWFsTGluZSIxChdSZW1vdmVNYW51YWxMaW5lUmVxdWVzdBIWCg5tYW51YWxfbGluZV9pZBgBIAEoCSIaChhSZW1vdmVNYW51YWxMaW5lUmVzcG9uc2UiVAoWTGlzdE1hbnVhbExpbmVzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJZChdMaXN0TWFudWFsTGluZXNSZXNwb25zZRIlCgVsaW5lcxgBIAMoCzIWLmJpbGxpbmcudjEuTWFudWFsTGluZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki9AEKB1BheW1lbnQSEgoKcGF5bWVudF9pZBgBIAEoCRISCgppbnZvaWNlX2lkGAIgASgJEg4KBmFtb3VudBgDIAEoCRIrCgdwYWlkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZtZXRob2QYBSABKAkSEQoJcmVmZXJlbmNlGAYgASgJEhsKE3JldmVyc2VzX3BheW1lbnRfaWQYByABKAkSLwoLcmVjb3JkZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3JlY29yZGVkX2J5GAkgASgJIqMBChRSZWNvcmRQYXltZW50UmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSEgoKaW52b2ljZV9pZBgCIAEoCRIOCgZhbW91bnQYAyABKAkSKwoHcGFpZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbWV0aG9kGAUgASgJEhEKCXJlZmVyZW5jZRgGIAEoCSJjChVSZWNvcmRQYXltZW50UmVzcG9uc2USJAoHcGF5bWVudBgBIAEoCzITLmJpbGxpbmcudjEuUGF5bWVudBIkCgdpbnZvaWNlGAIgASgLMhMuYmlsbGluZy52MS5JbnZvaWNlImwKFVJldmVyc2VQYXltZW50UmVxdWVzdBISCgpwYXltZW50X2lkGAEgASgJEi8KC3JldmVyc2VkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkiZAoWUmV2ZXJzZVBheW1lbnRSZXNwb25zZRIkCgdwYXltZW50GAEgASgLMhMuYmlsbGluZy52MS5QYXltZW50EiQKB2ludm9pY2UYAiABKAsyEy5iaWxsaW5nLnYxLkludm9pY2UiUAoTTGlzdFBheW1lbnRzUmVxdWVzdBISCgppbnZvaWNlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIlYKFExpc3RQYXltZW50c1Jlc3BvbnNlEiUKCHBheW1lbnRzGAEgAygLMhMuYmlsbGluZy52MS5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJbChlHZXRJbnZvaWNlRG9jdW1lbnRSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkSKgoGZm9ybWF0GAIgASgOMhouYmlsbGluZy52MS5Eb2N1bWVudEZvcm1hdCJUChpHZXRJbnZvaWNlRG9jdW1lbnRSZXNwb25zZRIPCgdjb250ZW50GAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkSEQoJZmlsZV9uYW1lGAMgASgJIioKFFZlcmlmeUludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkiTQoVVmVyaWZ5SW52b2ljZVJlc3BvbnNlEg4KBnByb3ZlZBgBIAEoCBIkCgVzdGVwcxgCIAMoCzIVLmJpbGxpbmcudjEuUHJvb2ZTdGVwIjgKCVByb29mU3RlcBIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgIEg4KBmRldGFpbBgDIAEoCSI2ChBQdXRTZWxsZXJSZXF1ZXN0EiIKBnNlbGxlchgBIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyIjcKEVB1dFNlbGxlclJlc3BvbnNlEiIKBnNlbGxlchgBIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyIhIKEEdldFNlbGxlclJlcXVlc3QiNwoRR2V0U2VsbGVyUmVzcG9uc2USIgoGc2VsbGVyGAEgASgLMhIuYmlsbGluZy52MS5TZWxsZXIqjwEKDEludm9pY2VTdGF0ZRIdChlJTlZPSUNFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTSU5WT0lDRV9TVEFURV9EUkFGVBABEhcKE0lOVk9JQ0VfU1RBVEVfRklOQUwQAhIWChJJTlZPSUNFX1NUQVRFX1BBSUQQAxIWChJJTlZPSUNFX1NUQVRFX1ZPSUQQBCrxAQoITGluZUtpbmQSGQoVTElORV9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPTElORV9LSU5EX1VTQUdFEAESEgoOTElORV9LSU5EX0ZMQVQQAhIWChJMSU5FX0tJTkRfRElTQ09VTlQQAxIVChFMSU5FX0tJTkRfTUlOSU1VTRAEEhgKFExJTkVfS0lORF9DT01NSVRNRU5UEAUSFQoRTElORV9LSU5EX09WRVJBR0UQBhIRCg1MSU5FX0tJTkRfQ0FQEAcSGAoUTElORV9LSU5EX0FESlVTVE1FTlQQCBIUChBMSU5FX0tJTkRfTUFOVUFMEAkqtAEKDkRvY3VtZW50Rm9ybWF0Eh8KG0RPQ1VNRU5UX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhcKE0RPQ1VNRU5UX0ZPUk1BVF9QREYQARIYChRET0NVTUVOVF9GT1JNQVRfSlNPThACEhcKE0RPQ1VNRU5UX0ZPUk1BVF9DU1YQAxIXChNET0NVTUVOVF9GT1JNQVRfVUJMEAQSHAoYRE9DVU1FTlRfRk9STUFUX0ZBQ1RVUl9YEAUywgwKDkludm9pY2VTZXJ2aWNlElAKCkdldEludm9pY2USHS5iaWxsaW5nLnYxLkdldEludm9pY2VSZXF1ZXN0Gh4uYmlsbGluZy52MS5HZXRJbnZvaWNlUmVzcG9uc2UiA5ACARJWCgxMaXN0SW52b2ljZXMSHy5iaWxsaW5nLnYxLkxpc3RJbnZvaWNlc1JlcXVlc3QaIC5iaWxsaW5nLnYxLkxpc3RJbnZvaWNlc1Jlc3BvbnNlIgOQAgESXAoOUHJldmlld0ludm9pY2USIS5iaWxsaW5nLnYxLlByZXZpZXdJbnZvaWNlUmVxdWVzdBoiLmJpbGxpbmcudjEuUHJldmlld0ludm9pY2VSZXNwb25zZSIDkAIBElYKDERyeVJ1blBlcmlvZBIfLmJpbGxpbmcudjEuRHJ5UnVuUGVyaW9kUmVxdWVzdBogLmJpbGxpbmcudjEuRHJ5UnVuUGVyaW9kUmVzcG9uc2UiA5ACARJUCg1DbG9zZUN1c3RvbWVyEiAuYmlsbGluZy52MS5DbG9zZUN1c3RvbWVyUmVxdWVzdBohLmJpbGxpbmcudjEuQ2xvc2VDdXN0b21lclJlc3BvbnNlElYKDExpc3RDbG9zaW5ncxIfLmJpbGxpbmcudjEuTGlzdENsb3NpbmdzUmVxdWVzdBogLmJpbGxpbmcudjEuTGlzdENsb3NpbmdzUmVzcG9uc2UiA5ACARJOCgtWb2lkSW52b2ljZRIeLmJpbGxpbmcudjEuVm9pZEludm9pY2VSZXF1ZXN0Gh8uYmlsbGluZy52MS5Wb2lkSW52b2ljZVJlc3BvbnNlElcKDlJlaXNzdWVJbnZvaWNlEiEuYmlsbGluZy52MS5SZWlzc3VlSW52b2ljZVJlcXVlc3QaIi5iaWxsaW5nLnYxLlJlaXNzdWVJbnZvaWNlUmVzcG9uc2USVAoNQWRkTWFudWFsTGluZRIgLmJpbGxpbmcudjEuQWRkTWFudWFsTGluZVJlcXVlc3QaIS5iaWxsaW5nLnYxLkFkZE1hbnVhbExpbmVSZXNwb25zZRJdChBSZW1vdmVNYW51YWxMaW5lEiMuYmlsbGluZy52MS5SZW1vdmVNYW51YWxMaW5lUmVxdWVzdBokLmJpbGxpbmcudjEuUmVtb3ZlTWFudWFsTGluZVJlc3BvbnNlEl8KD0xpc3RNYW51YWxMaW5lcxIiLmJpbGxpbmcudjEuTGlzdE1hbnVhbExpbmVzUmVxdWVzdBojLmJpbGxpbmcudjEuTGlzdE1hbnVhbExpbmVzUmVzcG9uc2UiA5ACARJUCg1SZWNvcmRQYXltZW50EiAuYmlsbGluZy52MS5SZWNvcmRQYXltZW50UmVxdWVzdBohLmJpbGxpbmcudjEuUmVjb3JkUGF5bWVudFJlc3BvbnNlElcKDlJldmVyc2VQYXltZW50EiEuYmlsbGluZy52MS5SZXZlcnNlUGF5bWVudFJlcXVlc3QaIi5iaWxsaW5nLnYxLlJldmVyc2VQYXltZW50UmVzcG9uc2USVgoMTGlzdFBheW1lbnRzEh8uYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXF1ZXN0GiAuYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXNwb25zZSIDkAIBEmgKEkdldEludm9pY2VEb2N1bWVudBIlLmJpbGxpbmcudjEuR2V0SW52b2ljZURvY3VtZW50UmVxdWVzdBomLmJpbGxpbmcudjEuR2V0SW52b2ljZURvY3VtZW50UmVzcG9uc2UiA5ACARJZCg1WZXJpZnlJbnZvaWNlEiAuYmlsbGluZy52MS5WZXJpZnlJbnZvaWNlUmVxdWVzdBohLmJpbGxpbmcudjEuVmVyaWZ5SW52b2ljZVJlc3BvbnNlIgOQAgESSAoJUHV0U2VsbGVyEhwuYmlsbGluZy52MS5QdXRTZWxsZXJSZXF1ZXN0Gh0uYmlsbGluZy52MS5QdXRTZWxsZXJSZXNwb25zZRJNCglHZXRTZWxsZXISHC5iaWxsaW5nLnYxLkdldFNlbGxlclJlcXVlc3QaHS5iaWxsaW5nLnYxLkdldFNlbGxlclJlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_billing_v1_customers, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.Invoice
@@ -60,7 +62,7 @@ export type Invoice = Message<"billing.v1.Invoice"> & {
   currency: string;
 
   /**
-   * The sum of the lines.
+   * The sum of the lines, with the taxes.
    *
    * @generated from field: string total = 8;
    */
@@ -75,6 +77,112 @@ export type Invoice = Message<"billing.v1.Invoice"> & {
    * @generated from field: google.protobuf.Timestamp finalized_at = 10;
    */
   finalizedAt?: Timestamp | undefined;
+
+  /**
+   * E.g. "2026-09": the month that it starts in, in the customer's time zone.
+   *
+   * @generated from field: string period = 11;
+   */
+  period: string;
+
+  /**
+   * @generated from field: repeated billing.v1.InvoiceTax taxes = 12;
+   */
+  taxes: InvoiceTax[];
+
+  /**
+   * total - tax.
+   *
+   * @generated from field: string net = 13;
+   */
+  net: string;
+
+  /**
+   * @generated from field: string tax = 14;
+   */
+  tax: string;
+
+  /**
+   * Whether the lines' amounts have the taxes in them.
+   *
+   * @generated from field: bool prices_include_tax = 15;
+   */
+  pricesIncludeTax: boolean;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp due_at = 16;
+   */
+  dueAt?: Timestamp | undefined;
+
+  /**
+   * What is still to be paid: total - credits - payments, at least 0.
+   *
+   * @generated from field: string amount_due = 17;
+   */
+  amountDue: string;
+
+  /**
+   * @generated from field: string amount_paid = 18;
+   */
+  amountPaid: string;
+
+  /**
+   * @generated from field: string amount_credited = 19;
+   */
+  amountCredited: string;
+
+  /**
+   * Only where this is a re-issue.
+   *
+   * @generated from field: string replaces_invoice_id = 20;
+   */
+  replacesInvoiceId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp voided_at = 21;
+   */
+  voidedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string void_reason = 22;
+   */
+  voidReason: string;
+
+  /**
+   * IANA: periods and days of this invoice are meant in it.
+   *
+   * @generated from field: string time_zone = 23;
+   */
+  timeZone: string;
+
+  /**
+   * @generated from field: billing.v1.Seller seller = 24;
+   */
+  seller?: Seller | undefined;
+
+  /**
+   * As of when it was made final.
+   *
+   * @generated from field: string customer_name = 25;
+   */
+  customerName: string;
+
+  /**
+   * @generated from field: billing.v1.BillingDetails customer_details = 26;
+   */
+  customerDetails?: BillingDetails | undefined;
+
+  /**
+   * SHA-256, in hexadecimal: of all that it was computed from, and of its lines.
+   *
+   * @generated from field: string input_hash = 27;
+   */
+  inputHash: string;
+
+  /**
+   * @generated from field: string lines_hash = 28;
+   */
+  linesHash: string;
 };
 
 /**
@@ -83,6 +191,95 @@ export type Invoice = Message<"billing.v1.Invoice"> & {
  */
 export const InvoiceSchema: GenMessage<Invoice> = /*@__PURE__*/
   messageDesc(file_billing_v1_invoices, 0);
+
+/**
+ * @generated from message billing.v1.InvoiceTax
+ */
+export type InvoiceTax = Message<"billing.v1.InvoiceTax"> & {
+  /**
+   * E.g. "VAT".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string percent = 2;
+   */
+  percent: string;
+
+  /**
+   * What it is on, without it.
+   *
+   * @generated from field: string base = 3;
+   */
+  base: string;
+
+  /**
+   * @generated from field: string amount = 4;
+   */
+  amount: string;
+
+  /**
+   * Why there is none: "reverse charge" or the reason of the exemption.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message billing.v1.InvoiceTax.
+ * Use `create(InvoiceTaxSchema)` to create a new message.
+ */
+export const InvoiceTaxSchema: GenMessage<InvoiceTax> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 1);
+
+/**
+ * @generated from message billing.v1.Seller
+ */
+export type Seller = Message<"billing.v1.Seller"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated string address_lines = 2;
+   */
+  addressLines: string[];
+
+  /**
+   * ISO 3166-1, two letters.
+   *
+   * @generated from field: string country = 3;
+   */
+  country: string;
+
+  /**
+   * @generated from field: string tax_id = 4;
+   */
+  taxId: string;
+
+  /**
+   * @generated from field: string email = 5;
+   */
+  email: string;
+
+  /**
+   * How to pay, e.g. the bank account; shown as it is.
+   *
+   * @generated from field: repeated string payment_lines = 6;
+   */
+  paymentLines: string[];
+};
+
+/**
+ * Describes the message billing.v1.Seller.
+ * Use `create(SellerSchema)` to create a new message.
+ */
+export const SellerSchema: GenMessage<Seller> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 2);
 
 /**
  * @generated from message billing.v1.InvoiceLine
@@ -118,7 +315,8 @@ export type InvoiceLine = Message<"billing.v1.InvoiceLine"> & {
   unitPrice: string;
 
   /**
-   * quantity x unit price, rounded once to the currency's minor unit, half to even.
+   * (quantity - included) x unit price, or what the charge's model says, rounded once to the currency's minor unit, half to
+   * even.
    *
    * @generated from field: string amount = 6;
    */
@@ -152,6 +350,56 @@ export type InvoiceLine = Message<"billing.v1.InvoiceLine"> & {
    * @generated from field: repeated billing.v1.RegionQuantity regions = 11;
    */
   regions: RegionQuantity[];
+
+  /**
+   * @generated from field: billing.v1.LineKind kind = 12;
+   */
+  kind: LineKind;
+
+  /**
+   * @generated from field: string charge_id = 13;
+   */
+  chargeId: string;
+
+  /**
+   * The part of the quantity that the plan's allowance covers.
+   *
+   * @generated from field: string included = 14;
+   */
+  included: string;
+
+  /**
+   * The part of the quantity that was not observed but filled in by the plan's gap policy.
+   *
+   * @generated from field: string estimated = 15;
+   */
+  estimated: string;
+
+  /**
+   * How the amount came about, where the charge has tiers or packages.
+   *
+   * @generated from field: repeated billing.v1.TierAmount tiers = 16;
+   */
+  tiers: TierAmount[];
+
+  /**
+   * The final invoice that an adjustment corrects.
+   *
+   * @generated from field: string adjusts_invoice_id = 17;
+   */
+  adjustsInvoiceId: string;
+
+  /**
+   * Where the plan is in another currency.
+   *
+   * @generated from field: billing.v1.LineExchange exchange = 18;
+   */
+  exchange?: LineExchange | undefined;
+
+  /**
+   * @generated from field: bool taxable = 19;
+   */
+  taxable: boolean;
 };
 
 /**
@@ -159,7 +407,73 @@ export type InvoiceLine = Message<"billing.v1.InvoiceLine"> & {
  * Use `create(InvoiceLineSchema)` to create a new message.
  */
 export const InvoiceLineSchema: GenMessage<InvoiceLine> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 1);
+  messageDesc(file_billing_v1_invoices, 3);
+
+/**
+ * @generated from message billing.v1.TierAmount
+ */
+export type TierAmount = Message<"billing.v1.TierAmount"> & {
+  /**
+   * @generated from field: string quantity = 1;
+   */
+  quantity: string;
+
+  /**
+   * @generated from field: string unit_price = 2;
+   */
+  unitPrice: string;
+
+  /**
+   * @generated from field: string flat_amount = 3;
+   */
+  flatAmount: string;
+
+  /**
+   * Not rounded but to 38 digits.
+   *
+   * @generated from field: string amount = 4;
+   */
+  amount: string;
+};
+
+/**
+ * Describes the message billing.v1.TierAmount.
+ * Use `create(TierAmountSchema)` to create a new message.
+ */
+export const TierAmountSchema: GenMessage<TierAmount> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 4);
+
+/**
+ * @generated from message billing.v1.LineExchange
+ */
+export type LineExchange = Message<"billing.v1.LineExchange"> & {
+  /**
+   * @generated from field: string from_currency = 1;
+   */
+  fromCurrency: string;
+
+  /**
+   * @generated from field: string rate = 2;
+   */
+  rate: string;
+
+  /**
+   * @generated from field: string day = 3;
+   */
+  day: string;
+
+  /**
+   * @generated from field: string source = 4;
+   */
+  source: string;
+};
+
+/**
+ * Describes the message billing.v1.LineExchange.
+ * Use `create(LineExchangeSchema)` to create a new message.
+ */
+export const LineExchangeSchema: GenMessage<LineExchange> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 5);
 
 /**
  * @generated from message billing.v1.RegionQuantity
@@ -181,13 +495,15 @@ export type RegionQuantity = Message<"billing.v1.RegionQuantity"> & {
  * Use `create(RegionQuantitySchema)` to create a new message.
  */
 export const RegionQuantitySchema: GenMessage<RegionQuantity> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 2);
+  messageDesc(file_billing_v1_invoices, 6);
 
 /**
  * @generated from message billing.v1.GetInvoiceRequest
  */
 export type GetInvoiceRequest = Message<"billing.v1.GetInvoiceRequest"> & {
   /**
+   * The id or the number.
+   *
    * @generated from field: string invoice_id = 1;
    */
   invoiceId: string;
@@ -198,7 +514,7 @@ export type GetInvoiceRequest = Message<"billing.v1.GetInvoiceRequest"> & {
  * Use `create(GetInvoiceRequestSchema)` to create a new message.
  */
 export const GetInvoiceRequestSchema: GenMessage<GetInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 3);
+  messageDesc(file_billing_v1_invoices, 7);
 
 /**
  * @generated from message billing.v1.GetInvoiceResponse
@@ -215,7 +531,7 @@ export type GetInvoiceResponse = Message<"billing.v1.GetInvoiceResponse"> & {
  * Use `create(GetInvoiceResponseSchema)` to create a new message.
  */
 export const GetInvoiceResponseSchema: GenMessage<GetInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 4);
+  messageDesc(file_billing_v1_invoices, 8);
 
 /**
  * @generated from message billing.v1.ListInvoicesRequest
@@ -244,6 +560,20 @@ export type ListInvoicesRequest = Message<"billing.v1.ListInvoicesRequest"> & {
    * @generated from field: billing.v1.InvoiceState state = 4;
    */
   state: InvoiceState;
+
+  /**
+   * Only of this period, e.g. "2026-09", where named.
+   *
+   * @generated from field: string period = 5;
+   */
+  period: string;
+
+  /**
+   * Only what is due by then and not paid, where set.
+   *
+   * @generated from field: google.protobuf.Timestamp due_before = 6;
+   */
+  dueBefore?: Timestamp | undefined;
 };
 
 /**
@@ -251,7 +581,7 @@ export type ListInvoicesRequest = Message<"billing.v1.ListInvoicesRequest"> & {
  * Use `create(ListInvoicesRequestSchema)` to create a new message.
  */
 export const ListInvoicesRequestSchema: GenMessage<ListInvoicesRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 5);
+  messageDesc(file_billing_v1_invoices, 9);
 
 /**
  * @generated from message billing.v1.ListInvoicesResponse
@@ -273,7 +603,1024 @@ export type ListInvoicesResponse = Message<"billing.v1.ListInvoicesResponse"> & 
  * Use `create(ListInvoicesResponseSchema)` to create a new message.
  */
 export const ListInvoicesResponseSchema: GenMessage<ListInvoicesResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 6);
+  messageDesc(file_billing_v1_invoices, 10);
+
+/**
+ * @generated from message billing.v1.PreviewInvoiceRequest
+ */
+export type PreviewInvoiceRequest = Message<"billing.v1.PreviewInvoiceRequest"> & {
+  /**
+   * May be left out with a customer key.
+   *
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * E.g. "2026-09"; the running one where left out.
+   *
+   * @generated from field: string period = 2;
+   */
+  period: string;
+};
+
+/**
+ * Describes the message billing.v1.PreviewInvoiceRequest.
+ * Use `create(PreviewInvoiceRequestSchema)` to create a new message.
+ */
+export const PreviewInvoiceRequestSchema: GenMessage<PreviewInvoiceRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 11);
+
+/**
+ * @generated from message billing.v1.PreviewInvoiceResponse
+ */
+export type PreviewInvoiceResponse = Message<"billing.v1.PreviewInvoiceResponse"> & {
+  /**
+   * Without an id; `state` is DRAFT.
+   *
+   * @generated from field: billing.v1.Invoice invoice = 1;
+   */
+  invoice?: Invoice | undefined;
+
+  /**
+   * Usage up to here is in it.
+   *
+   * @generated from field: google.protobuf.Timestamp as_of = 2;
+   */
+  asOf?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PreviewInvoiceResponse.
+ * Use `create(PreviewInvoiceResponseSchema)` to create a new message.
+ */
+export const PreviewInvoiceResponseSchema: GenMessage<PreviewInvoiceResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 12);
+
+/**
+ * @generated from message billing.v1.DryRunPeriodRequest
+ */
+export type DryRunPeriodRequest = Message<"billing.v1.DryRunPeriodRequest"> & {
+  /**
+   * @generated from field: string period = 1;
+   */
+  period: string;
+
+  /**
+   * Customers in one answer: 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.DryRunPeriodRequest.
+ * Use `create(DryRunPeriodRequestSchema)` to create a new message.
+ */
+export const DryRunPeriodRequestSchema: GenMessage<DryRunPeriodRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 13);
+
+/**
+ * @generated from message billing.v1.DryRunPeriodResponse
+ */
+export type DryRunPeriodResponse = Message<"billing.v1.DryRunPeriodResponse"> & {
+  /**
+   * By customer.
+   *
+   * @generated from field: repeated billing.v1.DryRunOutcome outcomes = 1;
+   */
+  outcomes: DryRunOutcome[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.DryRunPeriodResponse.
+ * Use `create(DryRunPeriodResponseSchema)` to create a new message.
+ */
+export const DryRunPeriodResponseSchema: GenMessage<DryRunPeriodResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 14);
+
+/**
+ * @generated from message billing.v1.DryRunOutcome
+ */
+export type DryRunOutcome = Message<"billing.v1.DryRunOutcome"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string currency = 2;
+   */
+  currency: string;
+
+  /**
+   * Empty where there would be no invoice.
+   *
+   * @generated from field: string total = 3;
+   */
+  total: string;
+
+  /**
+   * @generated from field: uint32 lines = 4;
+   */
+  lines: number;
+
+  /**
+   * Why it could not be made final now: hours that wait for the rollup, the grace, a missing rate.
+   *
+   * @generated from field: string problem = 5;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message billing.v1.DryRunOutcome.
+ * Use `create(DryRunOutcomeSchema)` to create a new message.
+ */
+export const DryRunOutcomeSchema: GenMessage<DryRunOutcome> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 15);
+
+/**
+ * @generated from message billing.v1.CloseCustomerRequest
+ */
+export type CloseCustomerRequest = Message<"billing.v1.CloseCustomerRequest"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string period = 2;
+   */
+  period: string;
+};
+
+/**
+ * Describes the message billing.v1.CloseCustomerRequest.
+ * Use `create(CloseCustomerRequestSchema)` to create a new message.
+ */
+export const CloseCustomerRequestSchema: GenMessage<CloseCustomerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 16);
+
+/**
+ * @generated from message billing.v1.CloseCustomerResponse
+ */
+export type CloseCustomerResponse = Message<"billing.v1.CloseCustomerResponse"> & {
+  /**
+   * @generated from field: billing.v1.Closing closing = 1;
+   */
+  closing?: Closing | undefined;
+};
+
+/**
+ * Describes the message billing.v1.CloseCustomerResponse.
+ * Use `create(CloseCustomerResponseSchema)` to create a new message.
+ */
+export const CloseCustomerResponseSchema: GenMessage<CloseCustomerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 17);
+
+/**
+ * Where a customer's period stands.
+ *
+ * @generated from message billing.v1.Closing
+ */
+export type Closing = Message<"billing.v1.Closing"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string period = 2;
+   */
+  period: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_start = 3;
+   */
+  periodStart?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp period_end = 4;
+   */
+  periodEnd?: Timestamp | undefined;
+
+  /**
+   * @generated from field: bool settled = 5;
+   */
+  settled: boolean;
+
+  /**
+   * Empty where there is none.
+   *
+   * @generated from field: string invoice_id = 6;
+   */
+  invoiceId: string;
+
+  /**
+   * Failed tries since the last success, and why the last one did.
+   *
+   * @generated from field: uint32 failures = 7;
+   */
+  failures: number;
+
+  /**
+   * @generated from field: string failure = 8;
+   */
+  failure: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp failed_at = 9;
+   */
+  failedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.v1.Closing.
+ * Use `create(ClosingSchema)` to create a new message.
+ */
+export const ClosingSchema: GenMessage<Closing> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 18);
+
+/**
+ * @generated from message billing.v1.ListClosingsRequest
+ */
+export type ListClosingsRequest = Message<"billing.v1.ListClosingsRequest"> & {
+  /**
+   * @generated from field: string period = 1;
+   */
+  period: string;
+
+  /**
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: bool failed_only = 3;
+   */
+  failedOnly: boolean;
+
+  /**
+   * @generated from field: bool open_only = 4;
+   */
+  openOnly: boolean;
+
+  /**
+   * 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListClosingsRequest.
+ * Use `create(ListClosingsRequestSchema)` to create a new message.
+ */
+export const ListClosingsRequestSchema: GenMessage<ListClosingsRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 19);
+
+/**
+ * @generated from message billing.v1.ListClosingsResponse
+ */
+export type ListClosingsResponse = Message<"billing.v1.ListClosingsResponse"> & {
+  /**
+   * By period, then customer.
+   *
+   * @generated from field: repeated billing.v1.Closing closings = 1;
+   */
+  closings: Closing[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListClosingsResponse.
+ * Use `create(ListClosingsResponseSchema)` to create a new message.
+ */
+export const ListClosingsResponseSchema: GenMessage<ListClosingsResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 20);
+
+/**
+ * @generated from message billing.v1.VoidInvoiceRequest
+ */
+export type VoidInvoiceRequest = Message<"billing.v1.VoidInvoiceRequest"> & {
+  /**
+   * @generated from field: string invoice_id = 1;
+   */
+  invoiceId: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message billing.v1.VoidInvoiceRequest.
+ * Use `create(VoidInvoiceRequestSchema)` to create a new message.
+ */
+export const VoidInvoiceRequestSchema: GenMessage<VoidInvoiceRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 21);
+
+/**
+ * @generated from message billing.v1.VoidInvoiceResponse
+ */
+export type VoidInvoiceResponse = Message<"billing.v1.VoidInvoiceResponse"> & {
+  /**
+   * @generated from field: billing.v1.Invoice invoice = 1;
+   */
+  invoice?: Invoice | undefined;
+};
+
+/**
+ * Describes the message billing.v1.VoidInvoiceResponse.
+ * Use `create(VoidInvoiceResponseSchema)` to create a new message.
+ */
+export const VoidInvoiceResponseSchema: GenMessage<VoidInvoiceResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 22);
+
+/**
+ * @generated from message billing.v1.ReissueInvoiceRequest
+ */
+export type ReissueInvoiceRequest = Message<"billing.v1.ReissueInvoiceRequest"> & {
+  /**
+   * @generated from field: string invoice_id = 1;
+   */
+  invoiceId: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message billing.v1.ReissueInvoiceRequest.
+ * Use `create(ReissueInvoiceRequestSchema)` to create a new message.
+ */
+export const ReissueInvoiceRequestSchema: GenMessage<ReissueInvoiceRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 23);
+
+/**
+ * @generated from message billing.v1.ReissueInvoiceResponse
+ */
+export type ReissueInvoiceResponse = Message<"billing.v1.ReissueInvoiceResponse"> & {
+  /**
+   * @generated from field: billing.v1.Invoice voided = 1;
+   */
+  voided?: Invoice | undefined;
+
+  /**
+   * @generated from field: billing.v1.Invoice invoice = 2;
+   */
+  invoice?: Invoice | undefined;
+};
+
+/**
+ * Describes the message billing.v1.ReissueInvoiceResponse.
+ * Use `create(ReissueInvoiceResponseSchema)` to create a new message.
+ */
+export const ReissueInvoiceResponseSchema: GenMessage<ReissueInvoiceResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 24);
+
+/**
+ * @generated from message billing.v1.ManualLine
+ */
+export type ManualLine = Message<"billing.v1.ManualLine"> & {
+  /**
+   * @generated from field: string manual_line_id = 1;
+   */
+  manualLineId: string;
+
+  /**
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * May be below 0.
+   *
+   * @generated from field: string quantity = 4;
+   */
+  quantity: string;
+
+  /**
+   * @generated from field: string unit = 5;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: string unit_price = 6;
+   */
+  unitPrice: string;
+
+  /**
+   * Whose period it belongs to.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 7;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * @generated from field: bool not_taxable = 8;
+   */
+  notTaxable: boolean;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp added_at = 9;
+   */
+  addedAt?: Timestamp | undefined;
+
+  /**
+   * The key that added it.
+   *
+   * @generated from field: string added_by = 10;
+   */
+  addedBy: string;
+};
+
+/**
+ * Describes the message billing.v1.ManualLine.
+ * Use `create(ManualLineSchema)` to create a new message.
+ */
+export const ManualLineSchema: GenMessage<ManualLine> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 25);
+
+/**
+ * @generated from message billing.v1.AddManualLineRequest
+ */
+export type AddManualLineRequest = Message<"billing.v1.AddManualLineRequest"> & {
+  /**
+   * The same key with the same request again answers the same line.
+   *
+   * @generated from field: string idempotency_key = 1;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Without an id and who added it.
+   *
+   * @generated from field: billing.v1.ManualLine line = 2;
+   */
+  line?: ManualLine | undefined;
+};
+
+/**
+ * Describes the message billing.v1.AddManualLineRequest.
+ * Use `create(AddManualLineRequestSchema)` to create a new message.
+ */
+export const AddManualLineRequestSchema: GenMessage<AddManualLineRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 26);
+
+/**
+ * @generated from message billing.v1.AddManualLineResponse
+ */
+export type AddManualLineResponse = Message<"billing.v1.AddManualLineResponse"> & {
+  /**
+   * @generated from field: billing.v1.ManualLine line = 1;
+   */
+  line?: ManualLine | undefined;
+};
+
+/**
+ * Describes the message billing.v1.AddManualLineResponse.
+ * Use `create(AddManualLineResponseSchema)` to create a new message.
+ */
+export const AddManualLineResponseSchema: GenMessage<AddManualLineResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 27);
+
+/**
+ * @generated from message billing.v1.RemoveManualLineRequest
+ */
+export type RemoveManualLineRequest = Message<"billing.v1.RemoveManualLineRequest"> & {
+  /**
+   * @generated from field: string manual_line_id = 1;
+   */
+  manualLineId: string;
+};
+
+/**
+ * Describes the message billing.v1.RemoveManualLineRequest.
+ * Use `create(RemoveManualLineRequestSchema)` to create a new message.
+ */
+export const RemoveManualLineRequestSchema: GenMessage<RemoveManualLineRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 28);
+
+/**
+ * @generated from message billing.v1.RemoveManualLineResponse
+ */
+export type RemoveManualLineResponse = Message<"billing.v1.RemoveManualLineResponse"> & {
+};
+
+/**
+ * Describes the message billing.v1.RemoveManualLineResponse.
+ * Use `create(RemoveManualLineResponseSchema)` to create a new message.
+ */
+export const RemoveManualLineResponseSchema: GenMessage<RemoveManualLineResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 29);
+
+/**
+ * @generated from message billing.v1.ListManualLinesRequest
+ */
+export type ListManualLinesRequest = Message<"billing.v1.ListManualLinesRequest"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListManualLinesRequest.
+ * Use `create(ListManualLinesRequestSchema)` to create a new message.
+ */
+export const ListManualLinesRequestSchema: GenMessage<ListManualLinesRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 30);
+
+/**
+ * @generated from message billing.v1.ListManualLinesResponse
+ */
+export type ListManualLinesResponse = Message<"billing.v1.ListManualLinesResponse"> & {
+  /**
+   * By customer, then time.
+   *
+   * @generated from field: repeated billing.v1.ManualLine lines = 1;
+   */
+  lines: ManualLine[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListManualLinesResponse.
+ * Use `create(ListManualLinesResponseSchema)` to create a new message.
+ */
+export const ListManualLinesResponseSchema: GenMessage<ListManualLinesResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 31);
+
+/**
+ * @generated from message billing.v1.Payment
+ */
+export type Payment = Message<"billing.v1.Payment"> & {
+  /**
+   * @generated from field: string payment_id = 1;
+   */
+  paymentId: string;
+
+  /**
+   * @generated from field: string invoice_id = 2;
+   */
+  invoiceId: string;
+
+  /**
+   * Above 0, in the invoice's currency.
+   *
+   * @generated from field: string amount = 3;
+   */
+  amount: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp paid_at = 4;
+   */
+  paidAt?: Timestamp | undefined;
+
+  /**
+   * E.g. "bank transfer".
+   *
+   * @generated from field: string method = 5;
+   */
+  method: string;
+
+  /**
+   * The bank's or processor's.
+   *
+   * @generated from field: string reference = 6;
+   */
+  reference: string;
+
+  /**
+   * Set where this takes back that payment.
+   *
+   * @generated from field: string reverses_payment_id = 7;
+   */
+  reversesPaymentId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp recorded_at = 8;
+   */
+  recordedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string recorded_by = 9;
+   */
+  recordedBy: string;
+};
+
+/**
+ * Describes the message billing.v1.Payment.
+ * Use `create(PaymentSchema)` to create a new message.
+ */
+export const PaymentSchema: GenMessage<Payment> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 32);
+
+/**
+ * @generated from message billing.v1.RecordPaymentRequest
+ */
+export type RecordPaymentRequest = Message<"billing.v1.RecordPaymentRequest"> & {
+  /**
+   * The same key with the same request again answers the same payment.
+   *
+   * @generated from field: string idempotency_key = 1;
+   */
+  idempotencyKey: string;
+
+  /**
+   * @generated from field: string invoice_id = 2;
+   */
+  invoiceId: string;
+
+  /**
+   * @generated from field: string amount = 3;
+   */
+  amount: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp paid_at = 4;
+   */
+  paidAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string method = 5;
+   */
+  method: string;
+
+  /**
+   * @generated from field: string reference = 6;
+   */
+  reference: string;
+};
+
+/**
+ * Describes the message billing.v1.RecordPaymentRequest.
+ * Use `create(RecordPaymentRequestSchema)` to create a new message.
+ */
+export const RecordPaymentRequestSchema: GenMessage<RecordPaymentRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 33);
+
+/**
+ * @generated from message billing.v1.RecordPaymentResponse
+ */
+export type RecordPaymentResponse = Message<"billing.v1.RecordPaymentResponse"> & {
+  /**
+   * @generated from field: billing.v1.Payment payment = 1;
+   */
+  payment?: Payment | undefined;
+
+  /**
+   * @generated from field: billing.v1.Invoice invoice = 2;
+   */
+  invoice?: Invoice | undefined;
+};
+
+/**
+ * Describes the message billing.v1.RecordPaymentResponse.
+ * Use `create(RecordPaymentResponseSchema)` to create a new message.
+ */
+export const RecordPaymentResponseSchema: GenMessage<RecordPaymentResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 34);
+
+/**
+ * @generated from message billing.v1.ReversePaymentRequest
+ */
+export type ReversePaymentRequest = Message<"billing.v1.ReversePaymentRequest"> & {
+  /**
+   * @generated from field: string payment_id = 1;
+   */
+  paymentId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp reversed_at = 2;
+   */
+  reversedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message billing.v1.ReversePaymentRequest.
+ * Use `create(ReversePaymentRequestSchema)` to create a new message.
+ */
+export const ReversePaymentRequestSchema: GenMessage<ReversePaymentRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 35);
+
+/**
+ * @generated from message billing.v1.ReversePaymentResponse
+ */
+export type ReversePaymentResponse = Message<"billing.v1.ReversePaymentResponse"> & {
+  /**
+   * @generated from field: billing.v1.Payment payment = 1;
+   */
+  payment?: Payment | undefined;
+
+  /**
+   * @generated from field: billing.v1.Invoice invoice = 2;
+   */
+  invoice?: Invoice | undefined;
+};
+
+/**
+ * Describes the message billing.v1.ReversePaymentResponse.
+ * Use `create(ReversePaymentResponseSchema)` to create a new message.
+ */
+export const ReversePaymentResponseSchema: GenMessage<ReversePaymentResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 36);
+
+/**
+ * @generated from message billing.v1.ListPaymentsRequest
+ */
+export type ListPaymentsRequest = Message<"billing.v1.ListPaymentsRequest"> & {
+  /**
+   * @generated from field: string invoice_id = 1;
+   */
+  invoiceId: string;
+
+  /**
+   * 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListPaymentsRequest.
+ * Use `create(ListPaymentsRequestSchema)` to create a new message.
+ */
+export const ListPaymentsRequestSchema: GenMessage<ListPaymentsRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 37);
+
+/**
+ * @generated from message billing.v1.ListPaymentsResponse
+ */
+export type ListPaymentsResponse = Message<"billing.v1.ListPaymentsResponse"> & {
+  /**
+   * @generated from field: repeated billing.v1.Payment payments = 1;
+   */
+  payments: Payment[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListPaymentsResponse.
+ * Use `create(ListPaymentsResponseSchema)` to create a new message.
+ */
+export const ListPaymentsResponseSchema: GenMessage<ListPaymentsResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 38);
+
+/**
+ * @generated from message billing.v1.GetInvoiceDocumentRequest
+ */
+export type GetInvoiceDocumentRequest = Message<"billing.v1.GetInvoiceDocumentRequest"> & {
+  /**
+   * The id or the number.
+   *
+   * @generated from field: string invoice_id = 1;
+   */
+  invoiceId: string;
+
+  /**
+   * @generated from field: billing.v1.DocumentFormat format = 2;
+   */
+  format: DocumentFormat;
+};
+
+/**
+ * Describes the message billing.v1.GetInvoiceDocumentRequest.
+ * Use `create(GetInvoiceDocumentRequestSchema)` to create a new message.
+ */
+export const GetInvoiceDocumentRequestSchema: GenMessage<GetInvoiceDocumentRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 39);
+
+/**
+ * @generated from message billing.v1.GetInvoiceDocumentResponse
+ */
+export type GetInvoiceDocumentResponse = Message<"billing.v1.GetInvoiceDocumentResponse"> & {
+  /**
+   * @generated from field: bytes content = 1;
+   */
+  content: Uint8Array;
+
+  /**
+   * E.g. "application/pdf".
+   *
+   * @generated from field: string media_type = 2;
+   */
+  mediaType: string;
+
+  /**
+   * E.g. "INV-000001.pdf".
+   *
+   * @generated from field: string file_name = 3;
+   */
+  fileName: string;
+};
+
+/**
+ * Describes the message billing.v1.GetInvoiceDocumentResponse.
+ * Use `create(GetInvoiceDocumentResponseSchema)` to create a new message.
+ */
+export const GetInvoiceDocumentResponseSchema: GenMessage<GetInvoiceDocumentResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 40);
+
+/**
+ * @generated from message billing.v1.VerifyInvoiceRequest
+ */
+export type VerifyInvoiceRequest = Message<"billing.v1.VerifyInvoiceRequest"> & {
+  /**
+   * The id or the number.
+   *
+   * @generated from field: string invoice_id = 1;
+   */
+  invoiceId: string;
+};
+
+/**
+ * Describes the message billing.v1.VerifyInvoiceRequest.
+ * Use `create(VerifyInvoiceRequestSchema)` to create a new message.
+ */
+export const VerifyInvoiceRequestSchema: GenMessage<VerifyInvoiceRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 41);
+
+/**
+ * @generated from message billing.v1.VerifyInvoiceResponse
+ */
+export type VerifyInvoiceResponse = Message<"billing.v1.VerifyInvoiceResponse"> & {
+  /**
+   * @generated from field: bool proved = 1;
+   */
+  proved: boolean;
+
+  /**
+   * In the order in which they were made; none behind the first that differs.
+   *
+   * @generated from field: repeated billing.v1.ProofStep steps = 2;
+   */
+  steps: ProofStep[];
+};
+
+/**
+ * Describes the message billing.v1.VerifyInvoiceResponse.
+ * Use `create(VerifyInvoiceResponseSchema)` to create a new message.
+ */
+export const VerifyInvoiceResponseSchema: GenMessage<VerifyInvoiceResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 42);
+
+/**
+ * @generated from message billing.v1.ProofStep
+ */
+export type ProofStep = Message<"billing.v1.ProofStep"> & {
+  /**
+   * E.g. "windows", "hours", "input", "lines", "totals", "ledger", "audit".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: bool holds = 2;
+   */
+  holds: boolean;
+
+  /**
+   * What was compared, or the first thing that differs: which, what is stored, what was computed.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message billing.v1.ProofStep.
+ * Use `create(ProofStepSchema)` to create a new message.
+ */
+export const ProofStepSchema: GenMessage<ProofStep> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 43);
+
+/**
+ * @generated from message billing.v1.PutSellerRequest
+ */
+export type PutSellerRequest = Message<"billing.v1.PutSellerRequest"> & {
+  /**
+   * @generated from field: billing.v1.Seller seller = 1;
+   */
+  seller?: Seller | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PutSellerRequest.
+ * Use `create(PutSellerRequestSchema)` to create a new message.
+ */
+export const PutSellerRequestSchema: GenMessage<PutSellerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 44);
+
+/**
+ * @generated from message billing.v1.PutSellerResponse
+ */
+export type PutSellerResponse = Message<"billing.v1.PutSellerResponse"> & {
+  /**
+   * @generated from field: billing.v1.Seller seller = 1;
+   */
+  seller?: Seller | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PutSellerResponse.
+ * Use `create(PutSellerResponseSchema)` to create a new message.
+ */
+export const PutSellerResponseSchema: GenMessage<PutSellerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 45);
+
+/**
+ * @generated from message billing.v1.GetSellerRequest
+ */
+export type GetSellerRequest = Message<"billing.v1.GetSellerRequest"> & {
+};
+
+/**
+ * Describes the message billing.v1.GetSellerRequest.
+ * Use `create(GetSellerRequestSchema)` to create a new message.
+ */
+export const GetSellerRequestSchema: GenMessage<GetSellerRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 46);
+
+/**
+ * @generated from message billing.v1.GetSellerResponse
+ */
+export type GetSellerResponse = Message<"billing.v1.GetSellerResponse"> & {
+  /**
+   * @generated from field: billing.v1.Seller seller = 1;
+   */
+  seller?: Seller | undefined;
+};
+
+/**
+ * Describes the message billing.v1.GetSellerResponse.
+ * Use `create(GetSellerResponseSchema)` to create a new message.
+ */
+export const GetSellerResponseSchema: GenMessage<GetSellerResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 47);
 
 /**
  * @generated from enum billing.v1.InvoiceState
@@ -292,11 +1639,25 @@ export const InvoiceState = {
   DRAFT: 1,
 
   /**
-   * Never changes again.
+   * Never changes again, but for its state.
    *
    * @generated from enum value: INVOICE_STATE_FINAL = 2;
    */
   FINAL: 2,
+
+  /**
+   * Nothing is due any more.
+   *
+   * @generated from enum value: INVOICE_STATE_PAID = 3;
+   */
+  PAID: 3,
+
+  /**
+   * Taken back.
+   *
+   * @generated from enum value: INVOICE_STATE_VOID = 4;
+   */
+  VOID: 4,
 } as const;
 
 /**
@@ -311,7 +1672,134 @@ export const InvoiceStateSchema: GenEnum<InvoiceState> = /*@__PURE__*/
   enumDesc(file_billing_v1_invoices, 0);
 
 /**
- * Reads invoices. A customer key sees its own customer's only. Amounts and quantities are exact decimals as text.
+ * @generated from enum billing.v1.LineKind
+ */
+export const LineKind = {
+  /**
+   * @generated from enum value: LINE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: LINE_KIND_USAGE = 1;
+   */
+  USAGE: 1,
+
+  /**
+   * @generated from enum value: LINE_KIND_FLAT = 2;
+   */
+  FLAT: 2,
+
+  /**
+   * @generated from enum value: LINE_KIND_DISCOUNT = 3;
+   */
+  DISCOUNT: 3,
+
+  /**
+   * What is missing to a minimum, of a charge or of the plan.
+   *
+   * @generated from enum value: LINE_KIND_MINIMUM = 4;
+   */
+  MINIMUM: 4,
+
+  /**
+   * What of a commitment was not used.
+   *
+   * @generated from enum value: LINE_KIND_COMMITMENT = 5;
+   */
+  COMMITMENT: 5,
+
+  /**
+   * What usage beyond a commitment costs more, or less, than the plan's prices.
+   *
+   * @generated from enum value: LINE_KIND_OVERAGE = 6;
+   */
+  OVERAGE: 6,
+
+  /**
+   * @generated from enum value: LINE_KIND_CAP = 7;
+   */
+  CAP: 7,
+
+  /**
+   * What an earlier period's final invoice is off from what is known now.
+   *
+   * @generated from enum value: LINE_KIND_ADJUSTMENT = 8;
+   */
+  ADJUSTMENT: 8,
+
+  /**
+   * @generated from enum value: LINE_KIND_MANUAL = 9;
+   */
+  MANUAL: 9,
+} as const;
+
+/**
+ * @generated from enum billing.v1.LineKind
+ */
+export type LineKind = (typeof LineKind)[keyof typeof LineKind] | UnknownEnum;
+
+/**
+ * Describes the enum billing.v1.LineKind.
+ */
+export const LineKindSchema: GenEnum<LineKind> = /*@__PURE__*/
+  enumDesc(file_billing_v1_invoices, 1);
+
+/**
+ * @generated from enum billing.v1.DocumentFormat
+ */
+export const DocumentFormat = {
+  /**
+   * @generated from enum value: DOCUMENT_FORMAT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: DOCUMENT_FORMAT_PDF = 1;
+   */
+  PDF: 1,
+
+  /**
+   * @generated from enum value: DOCUMENT_FORMAT_JSON = 2;
+   */
+  JSON: 2,
+
+  /**
+   * A row per line.
+   *
+   * @generated from enum value: DOCUMENT_FORMAT_CSV = 3;
+   */
+  CSV: 3,
+
+  /**
+   * UBL 2.1, EN 16931.
+   *
+   * @generated from enum value: DOCUMENT_FORMAT_UBL = 4;
+   */
+  UBL: 4,
+
+  /**
+   * PDF/A-3 with the invoice as XML in it.
+   *
+   * @generated from enum value: DOCUMENT_FORMAT_FACTUR_X = 5;
+   */
+  FACTUR_X: 5,
+} as const;
+
+/**
+ * @generated from enum billing.v1.DocumentFormat
+ */
+export type DocumentFormat = (typeof DocumentFormat)[keyof typeof DocumentFormat] | UnknownEnum;
+
+/**
+ * Describes the enum billing.v1.DocumentFormat.
+ */
+export const DocumentFormatSchema: GenEnum<DocumentFormat> = /*@__PURE__*/
+  enumDesc(file_billing_v1_invoices, 2);
+
+/**
+ * Reads and makes invoices. A customer key reads its own customer's (GetInvoice, ListInvoices, PreviewInvoice,
+ * GetInvoiceDocument, VerifyInvoice, ListPayments) and may do nothing else. Amounts and quantities are exact decimals as text.
  *
  * @generated from service billing.v1.InvoiceService
  */
@@ -333,6 +1821,163 @@ export const InvoiceService: GenService<{
     methodKind: "unary";
     input: typeof ListInvoicesRequestSchema;
     output: typeof ListInvoicesResponseSchema;
+  },
+  /**
+   * The invoice of a customer's period as it would be now, the running one too. Writes nothing.
+   *
+   * @generated from rpc billing.v1.InvoiceService.PreviewInvoice
+   */
+  previewInvoice: {
+    methodKind: "unary";
+    input: typeof PreviewInvoiceRequestSchema;
+    output: typeof PreviewInvoiceResponseSchema;
+  },
+  /**
+   * What closing a period would do with each customer. Writes nothing.
+   *
+   * @generated from rpc billing.v1.InvoiceService.DryRunPeriod
+   */
+  dryRunPeriod: {
+    methodKind: "unary";
+    input: typeof DryRunPeriodRequestSchema;
+    output: typeof DryRunPeriodResponseSchema;
+  },
+  /**
+   * Closes one customer's period now, as the job would: the retry of a failed one.
+   *
+   * @generated from rpc billing.v1.InvoiceService.CloseCustomer
+   */
+  closeCustomer: {
+    methodKind: "unary";
+    input: typeof CloseCustomerRequestSchema;
+    output: typeof CloseCustomerResponseSchema;
+  },
+  /**
+   * Where each customer's periods stand: which are settled, which wait, which failed and why.
+   *
+   * @generated from rpc billing.v1.InvoiceService.ListClosings
+   */
+  listClosings: {
+    methodKind: "unary";
+    input: typeof ListClosingsRequestSchema;
+    output: typeof ListClosingsResponseSchema;
+  },
+  /**
+   * Takes a final invoice back whole; its number stays used. FAILED_PRECONDITION where something was paid or credited.
+   * Its period may then be invoiced again: by ReissueInvoice or by the next run.
+   *
+   * @generated from rpc billing.v1.InvoiceService.VoidInvoice
+   */
+  voidInvoice: {
+    methodKind: "unary";
+    input: typeof VoidInvoiceRequestSchema;
+    output: typeof VoidInvoiceResponseSchema;
+  },
+  /**
+   * Voids a final invoice and makes its period's invoice final anew, with a new number, in one step.
+   *
+   * @generated from rpc billing.v1.InvoiceService.ReissueInvoice
+   */
+  reissueInvoice: {
+    methodKind: "unary";
+    input: typeof ReissueInvoiceRequestSchema;
+    output: typeof ReissueInvoiceResponseSchema;
+  },
+  /**
+   * Puts a line of its own on the invoice of the period that its day lies in, or on the next one that is not final.
+   *
+   * @generated from rpc billing.v1.InvoiceService.AddManualLine
+   */
+  addManualLine: {
+    methodKind: "unary";
+    input: typeof AddManualLineRequestSchema;
+    output: typeof AddManualLineResponseSchema;
+  },
+  /**
+   * FAILED_PRECONDITION once it is on a final invoice.
+   *
+   * @generated from rpc billing.v1.InvoiceService.RemoveManualLine
+   */
+  removeManualLine: {
+    methodKind: "unary";
+    input: typeof RemoveManualLineRequestSchema;
+    output: typeof RemoveManualLineResponseSchema;
+  },
+  /**
+   * Those that are on no final invoice yet.
+   *
+   * @generated from rpc billing.v1.InvoiceService.ListManualLines
+   */
+  listManualLines: {
+    methodKind: "unary";
+    input: typeof ListManualLinesRequestSchema;
+    output: typeof ListManualLinesResponseSchema;
+  },
+  /**
+   * Records money that came in. Never more than is due.
+   *
+   * @generated from rpc billing.v1.InvoiceService.RecordPayment
+   */
+  recordPayment: {
+    methodKind: "unary";
+    input: typeof RecordPaymentRequestSchema;
+    output: typeof RecordPaymentResponseSchema;
+  },
+  /**
+   * Records that a payment was taken back, e.g. a returned debit.
+   *
+   * @generated from rpc billing.v1.InvoiceService.ReversePayment
+   */
+  reversePayment: {
+    methodKind: "unary";
+    input: typeof ReversePaymentRequestSchema;
+    output: typeof ReversePaymentResponseSchema;
+  },
+  /**
+   * Oldest first.
+   *
+   * @generated from rpc billing.v1.InvoiceService.ListPayments
+   */
+  listPayments: {
+    methodKind: "unary";
+    input: typeof ListPaymentsRequestSchema;
+    output: typeof ListPaymentsResponseSchema;
+  },
+  /**
+   * @generated from rpc billing.v1.InvoiceService.GetInvoiceDocument
+   */
+  getInvoiceDocument: {
+    methodKind: "unary";
+    input: typeof GetInvoiceDocumentRequestSchema;
+    output: typeof GetInvoiceDocumentResponseSchema;
+  },
+  /**
+   * Recomputes a final invoice from raw windows and names the first thing that differs.
+   *
+   * @generated from rpc billing.v1.InvoiceService.VerifyInvoice
+   */
+  verifyInvoice: {
+    methodKind: "unary";
+    input: typeof VerifyInvoiceRequestSchema;
+    output: typeof VerifyInvoiceResponseSchema;
+  },
+  /**
+   * Who invoices are from. Final invoices keep the seller that they were made with.
+   *
+   * @generated from rpc billing.v1.InvoiceService.PutSeller
+   */
+  putSeller: {
+    methodKind: "unary";
+    input: typeof PutSellerRequestSchema;
+    output: typeof PutSellerResponseSchema;
+  },
+  /**
+   * @generated from rpc billing.v1.InvoiceService.GetSeller
+   */
+  getSeller: {
+    methodKind: "unary";
+    input: typeof GetSellerRequestSchema;
+    output: typeof GetSellerResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_v1_invoices, 0);

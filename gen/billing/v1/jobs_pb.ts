@@ -21,7 +21,7 @@ export const file_billing_v1_jobs: GenFile = /*@__PURE__*/
  */
 export type RunJobRequest = Message<"billing.v1.RunJobRequest"> & {
   /**
-   * "rollup" or "invoices".
+   * "rollup", "invoices", "retention" or "audit-anchor".
    *
    * @generated from field: string job = 1;
    */

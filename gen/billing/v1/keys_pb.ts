@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { CounterTemporality } from "./metrics_pb.ts";
+import { file_billing_v1_metrics } from "./metrics_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/keys.proto.
  */
 export const file_billing_v1_keys: GenFile = /*@__PURE__*/
-  fileDesc("ChViaWxsaW5nL3YxL2tleXMucHJvdG8SCmJpbGxpbmcudjEi3wEKA0tleRIOCgZrZXlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIhCgRyb2xlGAMgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYBCADKAkSFAoMY3VzdG9tZXJfaWRzGAUgAygJEhAKCGJhY2tmaWxsGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInwKEENyZWF0ZUtleVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIhCgRyb2xlGAIgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYAyADKAkSFAoMY3VzdG9tZXJfaWRzGAQgAygJEhAKCGJhY2tmaWxsGAUgASgIIkEKEUNyZWF0ZUtleVJlc3BvbnNlEhwKA2tleRgBIAEoCzIPLmJpbGxpbmcudjEuS2V5Eg4KBnNlY3JldBgCIAEoCSI4Cg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiSgoQTGlzdEtleXNSZXNwb25zZRIdCgRrZXlzGAEgAygLMg8uYmlsbGluZy52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiIKEFJldm9rZUtleVJlcXVlc3QSDgoGa2V5X2lkGAEgASgJIjEKEVJldm9rZUtleVJlc3BvbnNlEhwKA2tleRgBIAEoCzIPLmJpbGxpbmcudjEuS2V5Kn0KB0tleVJvbGUSGAoUS0VZX1JPTEVfVU5TUEVDSUZJRUQQABIWChJLRVlfUk9MRV9DT0xMRUNUT1IQARIVChFLRVlfUk9MRV9DVVNUT01FUhACEhUKEUtFWV9ST0xFX09QRVJBVE9SEAMSEgoOS0VZX1JPTEVfQURNSU4QBDLsAQoKS2V5U2VydmljZRJICglDcmVhdGVLZXkSHC5iaWxsaW5nLnYxLkNyZWF0ZUtleVJlcXVlc3QaHS5iaWxsaW5nLnYxLkNyZWF0ZUtleVJlc3BvbnNlEkoKCExpc3RLZXlzEhsuYmlsbGluZy52MS5MaXN0S2V5c1JlcXVlc3QaHC5iaWxsaW5nLnYxLkxpc3RLZXlzUmVzcG9uc2UiA5ACARJICglSZXZva2VLZXkSHC5iaWxsaW5nLnYxLlJldm9rZUtleVJlcXVlc3QaHS5iaWxsaW5nLnYxLlJldm9rZUtleVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChViaWxsaW5nL3YxL2tleXMucHJvdG8SCmJpbGxpbmcudjEimgIKA0tleRIOCgZrZXlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIhCgRyb2xlGAMgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYBCADKAkSFAoMY3VzdG9tZXJfaWRzGAUgAygJEhAKCGJhY2tmaWxsGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWJpbGxhZ2VkX2NvdW50ZXJzGAkgASgOMh4uYmlsbGluZy52MS5Db3VudGVyVGVtcG9yYWxpdHkitwEKEENyZWF0ZUtleVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIhCgRyb2xlGAIgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYAyADKAkSFAoMY3VzdG9tZXJfaWRzGAQgAygJEhAKCGJhY2tmaWxsGAUgASgIEjkKEWJpbGxhZ2VkX2NvdW50ZXJzGAYgASgOMh4uYmlsbGluZy52MS5Db3VudGVyVGVtcG9yYWxpdHkiQQoRQ3JlYXRlS2V5UmVzcG9uc2USHAoDa2V5GAEgASgLMg8uYmlsbGluZy52MS5LZXkSDgoGc2VjcmV0GAIgASgJIjgKD0xpc3RLZXlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJKChBMaXN0S2V5c1Jlc3BvbnNlEh0KBGtleXMYASADKAsyDy5iaWxsaW5nLnYxLktleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiMQoRUmV2b2tlS2V5UmVzcG9uc2USHAoDa2V5GAEgASgLMg8uYmlsbGluZy52MS5LZXkqfQoHS2V5Um9sZRIYChRLRVlfUk9MRV9VTlNQRUNJRklFRBAAEhYKEktFWV9ST0xFX0NPTExFQ1RPUhABEhUKEUtFWV9ST0xFX0NVU1RPTUVSEAISFQoRS0VZX1JPTEVfT1BFUkFUT1IQAxISCg5LRVlfUk9MRV9BRE1JThAEMuwBCgpLZXlTZXJ2aWNlEkgKCUNyZWF0ZUtleRIcLmJpbGxpbmcudjEuQ3JlYXRlS2V5UmVxdWVzdBodLmJpbGxpbmcudjEuQ3JlYXRlS2V5UmVzcG9uc2USSgoITGlzdEtleXMSGy5iaWxsaW5nLnYxLkxpc3RLZXlzUmVxdWVzdBocLmJpbGxpbmcudjEuTGlzdEtleXNSZXNwb25zZSIDkAIBEkgKCVJldm9rZUtleRIcLmJpbGxpbmcudjEuUmV2b2tlS2V5UmVxdWVzdBodLmJpbGxpbmcudjEuUmV2b2tlS2V5UmVzcG9uc2ViBnByb3RvMw", [file_billing_v1_metrics, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.Key
@@ -67,6 +69,14 @@ export type Key = Message<"billing.v1.Key"> & {
    * @generated from field: google.protobuf.Timestamp revoked_at = 8;
    */
   revokedAt?: Timestamp | undefined;
+
+  /**
+   * Collector: how the counters count that it sends by billaged.v1, which has no field for it. Unspecified: may not send
+   * any by it.
+   *
+   * @generated from field: billing.v1.CounterTemporality billaged_counters = 9;
+   */
+  billagedCounters: CounterTemporality;
 };
 
 /**
@@ -104,6 +114,13 @@ export type CreateKeyRequest = Message<"billing.v1.CreateKeyRequest"> & {
    * @generated from field: bool backfill = 5;
    */
   backfill: boolean;
+
+  /**
+   * With exactly one region only.
+   *
+   * @generated from field: billing.v1.CounterTemporality billaged_counters = 6;
+   */
+  billagedCounters: CounterTemporality;
 };
 
 /**

@@ -230,8 +230,8 @@ export const CounterTemporality = {
   DELTA: 1,
 
   /**
-   * Totals since the VM's boot. Not accepted yet: such a batch is refused as a whole, since reading totals as deltas
-   * would bill a lifetime again every minute.
+   * Totals since the VM's boot, as read at `window_end`: fields 7 and 12 to 18, and `boot_id` is required. Only differences
+   * between two readings of one boot, at most an hour apart, count; a new boot counts from zero.
    *
    * @generated from enum value: COUNTER_TEMPORALITY_CUMULATIVE = 2;
    */

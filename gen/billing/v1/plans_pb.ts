@@ -4,17 +4,457 @@
 // @generated from file billing/v1/plans.proto (package billing.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { DiscountTerms } from "./discounts_pb.ts";
+import { file_billing_v1_discounts } from "./discounts_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file billing/v1/plans.proto.
  */
 export const file_billing_v1_plans: GenFile = /*@__PURE__*/
-  fileDesc("ChZiaWxsaW5nL3YxL3BsYW5zLnByb3RvEgpiaWxsaW5nLnYxInUKDFByaWNpbmdSYXRlcxIZChFjcHVfcGVyX2NvcmVfaG91chgBIAEoARIaChJtZW1vcnlfcGVyX2diX2hvdXIYAiABKAESFgoOZGlza19pb19wZXJfZ2IYAyABKAESFgoObmV0d29ya19wZXJfZ2IYBCABKAEimgEKC1BsYW5WZXJzaW9uEg8KB3BsYW5faWQYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIQCghjdXJyZW5jeRgDIAEoCRInCgVyYXRlcxgEIAEoCzIYLmJpbGxpbmcudjEuUHJpY2luZ1JhdGVzEi4KCnZhbGlkX2Zyb20YBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpABChJQdWJsaXNoUGxhblJlcXVlc3QSDwoHcGxhbl9pZBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCRInCgVyYXRlcxgDIAEoCzIYLmJpbGxpbmcudjEuUHJpY2luZ1JhdGVzEi4KCnZhbGlkX2Zyb20YBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKE1B1Ymxpc2hQbGFuUmVzcG9uc2USJQoEcGxhbhgBIAEoCzIXLmJpbGxpbmcudjEuUGxhblZlcnNpb24iOQoQTGlzdFBsYW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJUChFMaXN0UGxhbnNSZXNwb25zZRImCgVwbGFucxgBIAMoCzIXLmJpbGxpbmcudjEuUGxhblZlcnNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImMKDFN1YnNjcmlwdGlvbhITCgtjdXN0b21lcl9pZBgBIAEoCRIPCgdwbGFuX2lkGAIgASgJEi0KCXN0YXJ0c19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZwoQU3Vic2NyaWJlUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIPCgdwbGFuX2lkGAIgASgJEi0KCXN0YXJ0c19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQwoRU3Vic2NyaWJlUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24y9gEKC1BsYW5TZXJ2aWNlEk4KC1B1Ymxpc2hQbGFuEh4uYmlsbGluZy52MS5QdWJsaXNoUGxhblJlcXVlc3QaHy5iaWxsaW5nLnYxLlB1Ymxpc2hQbGFuUmVzcG9uc2USTQoJTGlzdFBsYW5zEhwuYmlsbGluZy52MS5MaXN0UGxhbnNSZXF1ZXN0Gh0uYmlsbGluZy52MS5MaXN0UGxhbnNSZXNwb25zZSIDkAIBEkgKCVN1YnNjcmliZRIcLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVxdWVzdBodLmJpbGxpbmcudjEuU3Vic2NyaWJlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChZiaWxsaW5nL3YxL3BsYW5zLnByb3RvEgpiaWxsaW5nLnYxIqcCCgtQbGFuQ29udGVudBIMCgRuYW1lGAEgASgJEiMKB2NoYXJnZXMYAiADKAsyEi5iaWxsaW5nLnYxLkNoYXJnZRIpCgphbGxvd2FuY2VzGAMgAygLMhUuYmlsbGluZy52MS5BbGxvd2FuY2USLAoJZGlzY291bnRzGAQgAygLMhkuYmlsbGluZy52MS5EaXNjb3VudFRlcm1zEg8KB21pbmltdW0YBSABKAkSKgoKY29tbWl0bWVudBgGIAEoCzIWLmJpbGxpbmcudjEuQ29tbWl0bWVudBILCgNjYXAYByABKAkSKQoKZ2FwX3BvbGljeRgIIAEoDjIVLmJpbGxpbmcudjEuR2FwUG9saWN5EhcKD2dhcF9zZWNvbmRzX21heBgJIAEoDSLOAgoGQ2hhcmdlEhEKCWNoYXJnZV9pZBgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIOCgZtZXRyaWMYAyABKAkSDwoHcmVnaW9ucxgEIAMoCRILCgNjYXAYBSABKAkSDwoHbWluaW11bRgGIAEoCRIrCgp1bml0X3ByaWNlGAogASgLMhUuYmlsbGluZy52MS5Vbml0UHJpY2VIABImCglncmFkdWF0ZWQYCyABKAsyES5iaWxsaW5nLnYxLlRpZXJzSAASIwoGdm9sdW1lGAwgASgLMhEuYmlsbGluZy52MS5UaWVyc0gAEjEKDXBhY2thZ2VfcHJpY2UYDSABKAsyGC5iaWxsaW5nLnYxLlBhY2thZ2VQcmljZUgAEicKCGZsYXRfZmVlGA4gASgLMhMuYmlsbGluZy52MS5GbGF0RmVlSABCBwoFbW9kZWwiGgoJVW5pdFByaWNlEg0KBXByaWNlGAEgASgJIigKBVRpZXJzEh8KBXRpZXJzGAEgAygLMhAuYmlsbGluZy52MS5UaWVyIj4KBFRpZXISDQoFdXBfdG8YASABKAkSEgoKdW5pdF9wcmljZRgCIAEoCRITCgtmbGF0X2Ftb3VudBgDIAEoCSIrCgxQYWNrYWdlUHJpY2USDAoEc2l6ZRgBIAEoCRINCgVwcmljZRgCIAEoCSItCgdGbGF0RmVlEg4KBmFtb3VudBgBIAEoCRISCgppbl9hZHZhbmNlGAIgASgIIi0KCUFsbG93YW5jZRIOCgZtZXRyaWMYASABKAkSEAoIcXVhbnRpdHkYAiABKAkiNQoKQ29tbWl0bWVudBIOCgZhbW91bnQYASABKAkSFwoPb3ZlcmFnZV9wZXJjZW50GAIgASgJIpgBCglQbGFuRHJhZnQSDwoHcGxhbl9pZBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCRIoCgdjb250ZW50GAMgASgLMhcuYmlsbGluZy52MS5QbGFuQ29udGVudBIsCghzYXZlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBSABKA0idwoGTWV0cmljEhEKCW1ldHJpY19pZBgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIMCgR1bml0GAMgASgJEiUKBXRlcm1zGAQgAygLMhYuYmlsbGluZy52MS5NZXRyaWNUZXJtEhAKCHBlcl91bml0GAUgASgJIi4KCk1ldHJpY1Rlcm0SEAoIcXVhbnRpdHkYASABKAkSDgoGd2VpZ2h0GAIgASgEInUKDFByaWNpbmdSYXRlcxIZChFjcHVfcGVyX2NvcmVfaG91chgBIAEoARIaChJtZW1vcnlfcGVyX2diX2hvdXIYAiABKAESFgoOZGlza19pb19wZXJfZ2IYAyABKAESFgoObmV0d29ya19wZXJfZ2IYBCABKAEixAEKC1BsYW5WZXJzaW9uEg8KB3BsYW5faWQYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIQCghjdXJyZW5jeRgDIAEoCRInCgVyYXRlcxgEIAEoCzIYLmJpbGxpbmcudjEuUHJpY2luZ1JhdGVzEi4KCnZhbGlkX2Zyb20YBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKB2NvbnRlbnQYBiABKAsyFy5iaWxsaW5nLnYxLlBsYW5Db250ZW50IroBChJQdWJsaXNoUGxhblJlcXVlc3QSDwoHcGxhbl9pZBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCRInCgVyYXRlcxgDIAEoCzIYLmJpbGxpbmcudjEuUHJpY2luZ1JhdGVzEi4KCnZhbGlkX2Zyb20YBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKB2NvbnRlbnQYBSABKAsyFy5iaWxsaW5nLnYxLlBsYW5Db250ZW50IjwKE1B1Ymxpc2hQbGFuUmVzcG9uc2USJQoEcGxhbhgBIAEoCzIXLmJpbGxpbmcudjEuUGxhblZlcnNpb24iSgoQTGlzdFBsYW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIPCgdwbGFuX2lkGAMgASgJIlQKEUxpc3RQbGFuc1Jlc3BvbnNlEiYKBXBsYW5zGAEgAygLMhcuYmlsbGluZy52MS5QbGFuVmVyc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiYwoMU3Vic2NyaXB0aW9uEhMKC2N1c3RvbWVyX2lkGAEgASgJEg8KB3BsYW5faWQYAiABKAkSLQoJc3RhcnRzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJnChBTdWJzY3JpYmVSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEg8KB3BsYW5faWQYAiABKAkSLQoJc3RhcnRzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDChFTdWJzY3JpYmVSZXNwb25zZRIuCgxzdWJzY3JpcHRpb24YASABKAsyGC5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiJjChRTYXZlUGxhbkRyYWZ0UmVxdWVzdBIPCgdwbGFuX2lkGAEgASgJEhAKCGN1cnJlbmN5GAIgASgJEigKB2NvbnRlbnQYAyABKAsyFy5iaWxsaW5nLnYxLlBsYW5Db250ZW50Ij0KFVNhdmVQbGFuRHJhZnRSZXNwb25zZRIkCgVkcmFmdBgBIAEoCzIVLmJpbGxpbmcudjEuUGxhbkRyYWZ0IiYKE0dldFBsYW5EcmFmdFJlcXVlc3QSDwoHcGxhbl9pZBgBIAEoCSI8ChRHZXRQbGFuRHJhZnRSZXNwb25zZRIkCgVkcmFmdBgBIAEoCzIVLmJpbGxpbmcudjEuUGxhbkRyYWZ0IikKFkRlbGV0ZVBsYW5EcmFmdFJlcXVlc3QSDwoHcGxhbl9pZBgBIAEoCSIZChdEZWxldGVQbGFuRHJhZnRSZXNwb25zZSJhChdQcmV2aWV3UGxhbkRyYWZ0UmVxdWVzdBIPCgdwbGFuX2lkGAEgASgJEg4KBnBlcmlvZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKA0SEgoKcGFnZV90b2tlbhgEIAEoCSJ5ChhQcmV2aWV3UGxhbkRyYWZ0UmVzcG9uc2USDgoGcGVyaW9kGAEgASgJEjQKC2RpZmZlcmVuY2VzGAIgAygLMh8uYmlsbGluZy52MS5QbGFuRHJhZnREaWZmZXJlbmNlEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSKAAQoTUGxhbkRyYWZ0RGlmZmVyZW5jZRITCgtjdXN0b21lcl9pZBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCRIOCgZiZWZvcmUYAyABKAkSDQoFYWZ0ZXIYBCABKAkSEgoKZGlmZmVyZW5jZRgFIAEoCRIPCgdwcm9ibGVtGAYgASgJImwKF1B1Ymxpc2hQbGFuRHJhZnRSZXF1ZXN0Eg8KB3BsYW5faWQYASABKAkSEAoIcmV2aXNpb24YAiABKA0SLgoKdmFsaWRfZnJvbRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQQoYUHVibGlzaFBsYW5EcmFmdFJlc3BvbnNlEiUKBHBsYW4YASABKAsyFy5iaWxsaW5nLnYxLlBsYW5WZXJzaW9uIloKFkVuZFN1YnNjcmlwdGlvblJlcXVlc3QSEwoLY3VzdG9tZXJfaWQYASABKAkSKwoHZW5kc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiSQoXRW5kU3Vic2NyaXB0aW9uUmVzcG9uc2USLgoMc3Vic2NyaXB0aW9uGAEgASgLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24iZwoYTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEg8KB3BsYW5faWQYAiABKAkSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkiZQoZTGlzdFN1YnNjcmlwdGlvbnNSZXNwb25zZRIvCg1zdWJzY3JpcHRpb25zGAEgAygLMhguYmlsbGluZy52MS5TdWJzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjkKE0RlZmluZU1ldHJpY1JlcXVlc3QSIgoGbWV0cmljGAEgASgLMhIuYmlsbGluZy52MS5NZXRyaWMiOgoURGVmaW5lTWV0cmljUmVzcG9uc2USIgoGbWV0cmljGAEgASgLMhIuYmlsbGluZy52MS5NZXRyaWMiOwoSTGlzdE1ldHJpY3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJIlMKE0xpc3RNZXRyaWNzUmVzcG9uc2USIwoHbWV0cmljcxgBIAMoCzISLmJpbGxpbmcudjEuTWV0cmljEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSpuCglHYXBQb2xpY3kSGgoWR0FQX1BPTElDWV9VTlNQRUNJRklFRBAAEhMKD0dBUF9QT0xJQ1lfU0tJUBABEhoKFkdBUF9QT0xJQ1lfSU5URVJQT0xBVEUQAhIUChBHQVBfUE9MSUNZX0NBUlJZEAMyrggKC1BsYW5TZXJ2aWNlEk4KC1B1Ymxpc2hQbGFuEh4uYmlsbGluZy52MS5QdWJsaXNoUGxhblJlcXVlc3QaHy5iaWxsaW5nLnYxLlB1Ymxpc2hQbGFuUmVzcG9uc2USTQoJTGlzdFBsYW5zEhwuYmlsbGluZy52MS5MaXN0UGxhbnNSZXF1ZXN0Gh0uYmlsbGluZy52MS5MaXN0UGxhbnNSZXNwb25zZSIDkAIBElQKDVNhdmVQbGFuRHJhZnQSIC5iaWxsaW5nLnYxLlNhdmVQbGFuRHJhZnRSZXF1ZXN0GiEuYmlsbGluZy52MS5TYXZlUGxhbkRyYWZ0UmVzcG9uc2USVgoMR2V0UGxhbkRyYWZ0Eh8uYmlsbGluZy52MS5HZXRQbGFuRHJhZnRSZXF1ZXN0GiAuYmlsbGluZy52MS5HZXRQbGFuRHJhZnRSZXNwb25zZSIDkAIBEloKD0RlbGV0ZVBsYW5EcmFmdBIiLmJpbGxpbmcudjEuRGVsZXRlUGxhbkRyYWZ0UmVxdWVzdBojLmJpbGxpbmcudjEuRGVsZXRlUGxhbkRyYWZ0UmVzcG9uc2USYgoQUHJldmlld1BsYW5EcmFmdBIjLmJpbGxpbmcudjEuUHJldmlld1BsYW5EcmFmdFJlcXVlc3QaJC5iaWxsaW5nLnYxLlByZXZpZXdQbGFuRHJhZnRSZXNwb25zZSIDkAIBEl0KEFB1Ymxpc2hQbGFuRHJhZnQSIy5iaWxsaW5nLnYxLlB1Ymxpc2hQbGFuRHJhZnRSZXF1ZXN0GiQuYmlsbGluZy52MS5QdWJsaXNoUGxhbkRyYWZ0UmVzcG9uc2USSAoJU3Vic2NyaWJlEhwuYmlsbGluZy52MS5TdWJzY3JpYmVSZXF1ZXN0Gh0uYmlsbGluZy52MS5TdWJzY3JpYmVSZXNwb25zZRJaCg9FbmRTdWJzY3JpcHRpb24SIi5iaWxsaW5nLnYxLkVuZFN1YnNjcmlwdGlvblJlcXVlc3QaIy5iaWxsaW5nLnYxLkVuZFN1YnNjcmlwdGlvblJlc3BvbnNlEmUKEUxpc3RTdWJzY3JpcHRpb25zEiQuYmlsbGluZy52MS5MaXN0U3Vic2NyaXB0aW9uc1JlcXVlc3QaJS5iaWxsaW5nLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2UiA5ACARJRCgxEZWZpbmVNZXRyaWMSHy5iaWxsaW5nLnYxLkRlZmluZU1ldHJpY1JlcXVlc3QaIC5iaWxsaW5nLnYxLkRlZmluZU1ldHJpY1Jlc3BvbnNlElMKC0xpc3RNZXRyaWNzEh4uYmlsbGluZy52MS5MaXN0TWV0cmljc1JlcXVlc3QaHy5iaWxsaW5nLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_billing_v1_discounts, file_google_protobuf_timestamp]);
+
+/**
+ * Everything that a plan charges a billing period. Amounts are decimals as text in the plan's currency, quantities decimals
+ * as text in the metric's unit. Both are for a whole period and prorated by the second where a plan holds for a part of it.
+ * An empty text is none.
+ *
+ * @generated from message billing.v1.PlanContent
+ */
+export type PlanContent = Message<"billing.v1.PlanContent"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * In the order of the invoice's lines. Of a metric, each region has at most one charge.
+   *
+   * @generated from field: repeated billing.v1.Charge charges = 2;
+   */
+  charges: Charge[];
+
+  /**
+   * @generated from field: repeated billing.v1.Allowance allowances = 3;
+   */
+  allowances: Allowance[];
+
+  /**
+   * @generated from field: repeated billing.v1.DiscountTerms discounts = 4;
+   */
+  discounts: DiscountTerms[];
+
+  /**
+   * Usage and flat fees after discounts are at least this. Not together with a commitment.
+   *
+   * @generated from field: string minimum = 5;
+   */
+  minimum: string;
+
+  /**
+   * @generated from field: billing.v1.Commitment commitment = 6;
+   */
+  commitment?: Commitment | undefined;
+
+  /**
+   * Everything together is at most this; not below the minimum or commitment.
+   *
+   * @generated from field: string cap = 7;
+   */
+  cap: string;
+
+  /**
+   * @generated from field: billing.v1.GapPolicy gap_policy = 8;
+   */
+  gapPolicy: GapPolicy;
+
+  /**
+   * A longer gap is billed at zero: 120 to 3,600, by default 600.
+   *
+   * @generated from field: uint32 gap_seconds_max = 9;
+   */
+  gapSecondsMax: number;
+};
+
+/**
+ * Describes the message billing.v1.PlanContent.
+ * Use `create(PlanContentSchema)` to create a new message.
+ */
+export const PlanContentSchema: GenMessage<PlanContent> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 0);
+
+/**
+ * @generated from message billing.v1.Charge
+ */
+export type Charge = Message<"billing.v1.Charge"> & {
+  /**
+   * Unique in the plan. Discounts and adjustments refer to it.
+   *
+   * @generated from field: string charge_id = 1;
+   */
+  chargeId: string;
+
+  /**
+   * For the invoice; the metric's where left out.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * "cpu", "memory", "memory_gib", "disk_io", "disk_read", "disk_write", "disk_ops", "disk_read_ops", "disk_write_ops",
+   * "network", "network_rx", "network_tx", "vm" or one of your own. Empty for a flat fee only.
+   *
+   * @generated from field: string metric = 3;
+   */
+  metric: string;
+
+  /**
+   * The regions whose usage it charges; none named: all that no other charge of the metric names.
+   *
+   * @generated from field: repeated string regions = 4;
+   */
+  regions: string[];
+
+  /**
+   * The charge's line is at most this, before discounts.
+   *
+   * @generated from field: string cap = 5;
+   */
+  cap: string;
+
+  /**
+   * The charge's line is at least this after discounts.
+   *
+   * @generated from field: string minimum = 6;
+   */
+  minimum: string;
+
+  /**
+   * @generated from oneof billing.v1.Charge.model
+   */
+  model: {
+    /**
+     * @generated from field: billing.v1.UnitPrice unit_price = 10;
+     */
+    value: UnitPrice;
+    case: "unitPrice";
+  } | {
+    /**
+     * Each tier's price for the part of the quantity that lies in it.
+     *
+     * @generated from field: billing.v1.Tiers graduated = 11;
+     */
+    value: Tiers;
+    case: "graduated";
+  } | {
+    /**
+     * One price for the whole quantity: that of the tier it reaches.
+     *
+     * @generated from field: billing.v1.Tiers volume = 12;
+     */
+    value: Tiers;
+    case: "volume";
+  } | {
+    /**
+     * @generated from field: billing.v1.PackagePrice package_price = 13;
+     */
+    value: PackagePrice;
+    case: "packagePrice";
+  } | {
+    /**
+     * @generated from field: billing.v1.FlatFee flat_fee = 14;
+     */
+    value: FlatFee;
+    case: "flatFee";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message billing.v1.Charge.
+ * Use `create(ChargeSchema)` to create a new message.
+ */
+export const ChargeSchema: GenMessage<Charge> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 1);
+
+/**
+ * @generated from message billing.v1.UnitPrice
+ */
+export type UnitPrice = Message<"billing.v1.UnitPrice"> & {
+  /**
+   * At least 0.
+   *
+   * @generated from field: string price = 1;
+   */
+  price: string;
+};
+
+/**
+ * Describes the message billing.v1.UnitPrice.
+ * Use `create(UnitPriceSchema)` to create a new message.
+ */
+export const UnitPriceSchema: GenMessage<UnitPrice> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 2);
+
+/**
+ * @generated from message billing.v1.Tiers
+ */
+export type Tiers = Message<"billing.v1.Tiers"> & {
+  /**
+   * @generated from field: repeated billing.v1.Tier tiers = 1;
+   */
+  tiers: Tier[];
+};
+
+/**
+ * Describes the message billing.v1.Tiers.
+ * Use `create(TiersSchema)` to create a new message.
+ */
+export const TiersSchema: GenMessage<Tiers> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 3);
+
+/**
+ * @generated from message billing.v1.Tier
+ */
+export type Tier = Message<"billing.v1.Tier"> & {
+  /**
+   * The tier's upper bound, inclusive; empty for the last one, which has none.
+   *
+   * @generated from field: string up_to = 1;
+   */
+  upTo: string;
+
+  /**
+   * @generated from field: string unit_price = 2;
+   */
+  unitPrice: string;
+
+  /**
+   * Once for a tier that any of the quantity lies in (graduated) or that it reaches (volume).
+   *
+   * @generated from field: string flat_amount = 3;
+   */
+  flatAmount: string;
+};
+
+/**
+ * Describes the message billing.v1.Tier.
+ * Use `create(TierSchema)` to create a new message.
+ */
+export const TierSchema: GenMessage<Tier> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 4);
+
+/**
+ * @generated from message billing.v1.PackagePrice
+ */
+export type PackagePrice = Message<"billing.v1.PackagePrice"> & {
+  /**
+   * Units in a package, above 0. A started package is a whole one.
+   *
+   * @generated from field: string size = 1;
+   */
+  size: string;
+
+  /**
+   * @generated from field: string price = 2;
+   */
+  price: string;
+};
+
+/**
+ * Describes the message billing.v1.PackagePrice.
+ * Use `create(PackagePriceSchema)` to create a new message.
+ */
+export const PackagePriceSchema: GenMessage<PackagePrice> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 5);
+
+/**
+ * @generated from message billing.v1.FlatFee
+ */
+export type FlatFee = Message<"billing.v1.FlatFee"> & {
+  /**
+   * @generated from field: string amount = 1;
+   */
+  amount: string;
+
+  /**
+   * On the invoice of the period before the one it is for.
+   *
+   * @generated from field: bool in_advance = 2;
+   */
+  inAdvance: boolean;
+};
+
+/**
+ * Describes the message billing.v1.FlatFee.
+ * Use `create(FlatFeeSchema)` to create a new message.
+ */
+export const FlatFeeSchema: GenMessage<FlatFee> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 6);
+
+/**
+ * Free quantity of a metric, over all of the plan's charges of it in proportion to what each has.
+ *
+ * @generated from message billing.v1.Allowance
+ */
+export type Allowance = Message<"billing.v1.Allowance"> & {
+  /**
+   * @generated from field: string metric = 1;
+   */
+  metric: string;
+
+  /**
+   * @generated from field: string quantity = 2;
+   */
+  quantity: string;
+};
+
+/**
+ * Describes the message billing.v1.Allowance.
+ * Use `create(AllowanceSchema)` to create a new message.
+ */
+export const AllowanceSchema: GenMessage<Allowance> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 7);
+
+/**
+ * Usage that is paid for whether used or not; what is used beyond costs the overage share of its price.
+ *
+ * @generated from message billing.v1.Commitment
+ */
+export type Commitment = Message<"billing.v1.Commitment"> & {
+  /**
+   * @generated from field: string amount = 1;
+   */
+  amount: string;
+
+  /**
+   * E.g. "120" for a fifth more than the plan's prices; "100" where left out.
+   *
+   * @generated from field: string overage_percent = 2;
+   */
+  overagePercent: string;
+};
+
+/**
+ * Describes the message billing.v1.Commitment.
+ * Use `create(CommitmentSchema)` to create a new message.
+ */
+export const CommitmentSchema: GenMessage<Commitment> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 8);
+
+/**
+ * @generated from message billing.v1.PlanDraft
+ */
+export type PlanDraft = Message<"billing.v1.PlanDraft"> & {
+  /**
+   * @generated from field: string plan_id = 1;
+   */
+  planId: string;
+
+  /**
+   * @generated from field: string currency = 2;
+   */
+  currency: string;
+
+  /**
+   * @generated from field: billing.v1.PlanContent content = 3;
+   */
+  content?: PlanContent | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp saved_at = 4;
+   */
+  savedAt?: Timestamp | undefined;
+
+  /**
+   * Rises with every save.
+   *
+   * @generated from field: uint32 revision = 5;
+   */
+  revision: number;
+};
+
+/**
+ * Describes the message billing.v1.PlanDraft.
+ * Use `create(PlanDraftSchema)` to create a new message.
+ */
+export const PlanDraftSchema: GenMessage<PlanDraft> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 9);
+
+/**
+ * A metric over what is measured: the weighted sum, divided by `per_unit`.
+ *
+ * @generated from message billing.v1.Metric
+ */
+export type Metric = Message<"billing.v1.Metric"> & {
+  /**
+   * @generated from field: string metric_id = 1;
+   */
+  metricId: string;
+
+  /**
+   * For the invoice.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * E.g. "million operations".
+   *
+   * @generated from field: string unit = 3;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: repeated billing.v1.MetricTerm terms = 4;
+   */
+  terms: MetricTerm[];
+
+  /**
+   * A whole number above 0 as text: how much of the sum makes one unit.
+   *
+   * @generated from field: string per_unit = 5;
+   */
+  perUnit: string;
+};
+
+/**
+ * Describes the message billing.v1.Metric.
+ * Use `create(MetricSchema)` to create a new message.
+ */
+export const MetricSchema: GenMessage<Metric> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 10);
+
+/**
+ * @generated from message billing.v1.MetricTerm
+ */
+export type MetricTerm = Message<"billing.v1.MetricTerm"> & {
+  /**
+   * A field of UsageQuantities other than `windows`, e.g. "disk_read_ops".
+   *
+   * @generated from field: string quantity = 1;
+   */
+  quantity: string;
+
+  /**
+   * From 1.
+   *
+   * @generated from field: uint64 weight = 2;
+   */
+  weight: bigint;
+};
+
+/**
+ * Describes the message billing.v1.MetricTerm.
+ * Use `create(MetricTermSchema)` to create a new message.
+ */
+export const MetricTermSchema: GenMessage<MetricTerm> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 11);
 
 /**
  * Prices per unit in the plan's currency. The doubles are read as their shortest decimal (0.1 is one tenth) and never
@@ -55,7 +495,7 @@ export type PricingRates = Message<"billing.v1.PricingRates"> & {
  * Use `create(PricingRatesSchema)` to create a new message.
  */
 export const PricingRatesSchema: GenMessage<PricingRates> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 0);
+  messageDesc(file_billing_v1_plans, 12);
 
 /**
  * @generated from message billing.v1.PlanVersion
@@ -89,6 +529,13 @@ export type PlanVersion = Message<"billing.v1.PlanVersion"> & {
    * @generated from field: google.protobuf.Timestamp valid_from = 5;
    */
   validFrom?: Timestamp | undefined;
+
+  /**
+   * Everything that it charges. `rates` are set too where it says no more than they can.
+   *
+   * @generated from field: billing.v1.PlanContent content = 6;
+   */
+  content?: PlanContent | undefined;
 };
 
 /**
@@ -96,7 +543,7 @@ export type PlanVersion = Message<"billing.v1.PlanVersion"> & {
  * Use `create(PlanVersionSchema)` to create a new message.
  */
 export const PlanVersionSchema: GenMessage<PlanVersion> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 1);
+  messageDesc(file_billing_v1_plans, 13);
 
 /**
  * @generated from message billing.v1.PublishPlanRequest
@@ -113,6 +560,8 @@ export type PublishPlanRequest = Message<"billing.v1.PublishPlanRequest"> & {
   currency: string;
 
   /**
+   * Either these or `content`.
+   *
    * @generated from field: billing.v1.PricingRates rates = 3;
    */
   rates?: PricingRates | undefined;
@@ -121,6 +570,11 @@ export type PublishPlanRequest = Message<"billing.v1.PublishPlanRequest"> & {
    * @generated from field: google.protobuf.Timestamp valid_from = 4;
    */
   validFrom?: Timestamp | undefined;
+
+  /**
+   * @generated from field: billing.v1.PlanContent content = 5;
+   */
+  content?: PlanContent | undefined;
 };
 
 /**
@@ -128,7 +582,7 @@ export type PublishPlanRequest = Message<"billing.v1.PublishPlanRequest"> & {
  * Use `create(PublishPlanRequestSchema)` to create a new message.
  */
 export const PublishPlanRequestSchema: GenMessage<PublishPlanRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 2);
+  messageDesc(file_billing_v1_plans, 14);
 
 /**
  * @generated from message billing.v1.PublishPlanResponse
@@ -145,7 +599,7 @@ export type PublishPlanResponse = Message<"billing.v1.PublishPlanResponse"> & {
  * Use `create(PublishPlanResponseSchema)` to create a new message.
  */
 export const PublishPlanResponseSchema: GenMessage<PublishPlanResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 3);
+  messageDesc(file_billing_v1_plans, 15);
 
 /**
  * @generated from message billing.v1.ListPlansRequest
@@ -162,6 +616,13 @@ export type ListPlansRequest = Message<"billing.v1.ListPlansRequest"> & {
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * Only versions of this plan, where named.
+   *
+   * @generated from field: string plan_id = 3;
+   */
+  planId: string;
 };
 
 /**
@@ -169,7 +630,7 @@ export type ListPlansRequest = Message<"billing.v1.ListPlansRequest"> & {
  * Use `create(ListPlansRequestSchema)` to create a new message.
  */
 export const ListPlansRequestSchema: GenMessage<ListPlansRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 4);
+  messageDesc(file_billing_v1_plans, 16);
 
 /**
  * @generated from message billing.v1.ListPlansResponse
@@ -193,7 +654,7 @@ export type ListPlansResponse = Message<"billing.v1.ListPlansResponse"> & {
  * Use `create(ListPlansResponseSchema)` to create a new message.
  */
 export const ListPlansResponseSchema: GenMessage<ListPlansResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 5);
+  messageDesc(file_billing_v1_plans, 17);
 
 /**
  * @generated from message billing.v1.Subscription
@@ -205,12 +666,14 @@ export type Subscription = Message<"billing.v1.Subscription"> & {
   customerId: string;
 
   /**
+   * Empty: none from here on.
+   *
    * @generated from field: string plan_id = 2;
    */
   planId: string;
 
   /**
-   * On a whole hour of UTC.
+   * On a whole second.
    *
    * @generated from field: google.protobuf.Timestamp starts_at = 3;
    */
@@ -222,7 +685,7 @@ export type Subscription = Message<"billing.v1.Subscription"> & {
  * Use `create(SubscriptionSchema)` to create a new message.
  */
 export const SubscriptionSchema: GenMessage<Subscription> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 6);
+  messageDesc(file_billing_v1_plans, 18);
 
 /**
  * @generated from message billing.v1.SubscribeRequest
@@ -249,7 +712,7 @@ export type SubscribeRequest = Message<"billing.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 7);
+  messageDesc(file_billing_v1_plans, 19);
 
 /**
  * @generated from message billing.v1.SubscribeResponse
@@ -266,7 +729,499 @@ export type SubscribeResponse = Message<"billing.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_plans, 8);
+  messageDesc(file_billing_v1_plans, 20);
+
+/**
+ * @generated from message billing.v1.SavePlanDraftRequest
+ */
+export type SavePlanDraftRequest = Message<"billing.v1.SavePlanDraftRequest"> & {
+  /**
+   * @generated from field: string plan_id = 1;
+   */
+  planId: string;
+
+  /**
+   * @generated from field: string currency = 2;
+   */
+  currency: string;
+
+  /**
+   * @generated from field: billing.v1.PlanContent content = 3;
+   */
+  content?: PlanContent | undefined;
+};
+
+/**
+ * Describes the message billing.v1.SavePlanDraftRequest.
+ * Use `create(SavePlanDraftRequestSchema)` to create a new message.
+ */
+export const SavePlanDraftRequestSchema: GenMessage<SavePlanDraftRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 21);
+
+/**
+ * @generated from message billing.v1.SavePlanDraftResponse
+ */
+export type SavePlanDraftResponse = Message<"billing.v1.SavePlanDraftResponse"> & {
+  /**
+   * @generated from field: billing.v1.PlanDraft draft = 1;
+   */
+  draft?: PlanDraft | undefined;
+};
+
+/**
+ * Describes the message billing.v1.SavePlanDraftResponse.
+ * Use `create(SavePlanDraftResponseSchema)` to create a new message.
+ */
+export const SavePlanDraftResponseSchema: GenMessage<SavePlanDraftResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 22);
+
+/**
+ * @generated from message billing.v1.GetPlanDraftRequest
+ */
+export type GetPlanDraftRequest = Message<"billing.v1.GetPlanDraftRequest"> & {
+  /**
+   * @generated from field: string plan_id = 1;
+   */
+  planId: string;
+};
+
+/**
+ * Describes the message billing.v1.GetPlanDraftRequest.
+ * Use `create(GetPlanDraftRequestSchema)` to create a new message.
+ */
+export const GetPlanDraftRequestSchema: GenMessage<GetPlanDraftRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 23);
+
+/**
+ * @generated from message billing.v1.GetPlanDraftResponse
+ */
+export type GetPlanDraftResponse = Message<"billing.v1.GetPlanDraftResponse"> & {
+  /**
+   * @generated from field: billing.v1.PlanDraft draft = 1;
+   */
+  draft?: PlanDraft | undefined;
+};
+
+/**
+ * Describes the message billing.v1.GetPlanDraftResponse.
+ * Use `create(GetPlanDraftResponseSchema)` to create a new message.
+ */
+export const GetPlanDraftResponseSchema: GenMessage<GetPlanDraftResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 24);
+
+/**
+ * @generated from message billing.v1.DeletePlanDraftRequest
+ */
+export type DeletePlanDraftRequest = Message<"billing.v1.DeletePlanDraftRequest"> & {
+  /**
+   * @generated from field: string plan_id = 1;
+   */
+  planId: string;
+};
+
+/**
+ * Describes the message billing.v1.DeletePlanDraftRequest.
+ * Use `create(DeletePlanDraftRequestSchema)` to create a new message.
+ */
+export const DeletePlanDraftRequestSchema: GenMessage<DeletePlanDraftRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 25);
+
+/**
+ * @generated from message billing.v1.DeletePlanDraftResponse
+ */
+export type DeletePlanDraftResponse = Message<"billing.v1.DeletePlanDraftResponse"> & {
+};
+
+/**
+ * Describes the message billing.v1.DeletePlanDraftResponse.
+ * Use `create(DeletePlanDraftResponseSchema)` to create a new message.
+ */
+export const DeletePlanDraftResponseSchema: GenMessage<DeletePlanDraftResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 26);
+
+/**
+ * @generated from message billing.v1.PreviewPlanDraftRequest
+ */
+export type PreviewPlanDraftRequest = Message<"billing.v1.PreviewPlanDraftRequest"> & {
+  /**
+   * @generated from field: string plan_id = 1;
+   */
+  planId: string;
+
+  /**
+   * E.g. "2026-09"; the last one that is over where left out.
+   *
+   * @generated from field: string period = 2;
+   */
+  period: string;
+
+  /**
+   * Customers in one answer: 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.PreviewPlanDraftRequest.
+ * Use `create(PreviewPlanDraftRequestSchema)` to create a new message.
+ */
+export const PreviewPlanDraftRequestSchema: GenMessage<PreviewPlanDraftRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 27);
+
+/**
+ * @generated from message billing.v1.PreviewPlanDraftResponse
+ */
+export type PreviewPlanDraftResponse = Message<"billing.v1.PreviewPlanDraftResponse"> & {
+  /**
+   * @generated from field: string period = 1;
+   */
+  period: string;
+
+  /**
+   * By customer.
+   *
+   * @generated from field: repeated billing.v1.PlanDraftDifference differences = 2;
+   */
+  differences: PlanDraftDifference[];
+
+  /**
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.PreviewPlanDraftResponse.
+ * Use `create(PreviewPlanDraftResponseSchema)` to create a new message.
+ */
+export const PreviewPlanDraftResponseSchema: GenMessage<PreviewPlanDraftResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 28);
+
+/**
+ * @generated from message billing.v1.PlanDraftDifference
+ */
+export type PlanDraftDifference = Message<"billing.v1.PlanDraftDifference"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string currency = 2;
+   */
+  currency: string;
+
+  /**
+   * Totals with tax.
+   *
+   * @generated from field: string before = 3;
+   */
+  before: string;
+
+  /**
+   * @generated from field: string after = 4;
+   */
+  after: string;
+
+  /**
+   * after - before.
+   *
+   * @generated from field: string difference = 5;
+   */
+  difference: string;
+
+  /**
+   * Why this customer could not be computed; the amounts are then empty.
+   *
+   * @generated from field: string problem = 6;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message billing.v1.PlanDraftDifference.
+ * Use `create(PlanDraftDifferenceSchema)` to create a new message.
+ */
+export const PlanDraftDifferenceSchema: GenMessage<PlanDraftDifference> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 29);
+
+/**
+ * @generated from message billing.v1.PublishPlanDraftRequest
+ */
+export type PublishPlanDraftRequest = Message<"billing.v1.PublishPlanDraftRequest"> & {
+  /**
+   * @generated from field: string plan_id = 1;
+   */
+  planId: string;
+
+  /**
+   * @generated from field: uint32 revision = 2;
+   */
+  revision: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp valid_from = 3;
+   */
+  validFrom?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PublishPlanDraftRequest.
+ * Use `create(PublishPlanDraftRequestSchema)` to create a new message.
+ */
+export const PublishPlanDraftRequestSchema: GenMessage<PublishPlanDraftRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 30);
+
+/**
+ * @generated from message billing.v1.PublishPlanDraftResponse
+ */
+export type PublishPlanDraftResponse = Message<"billing.v1.PublishPlanDraftResponse"> & {
+  /**
+   * @generated from field: billing.v1.PlanVersion plan = 1;
+   */
+  plan?: PlanVersion | undefined;
+};
+
+/**
+ * Describes the message billing.v1.PublishPlanDraftResponse.
+ * Use `create(PublishPlanDraftResponseSchema)` to create a new message.
+ */
+export const PublishPlanDraftResponseSchema: GenMessage<PublishPlanDraftResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 31);
+
+/**
+ * @generated from message billing.v1.EndSubscriptionRequest
+ */
+export type EndSubscriptionRequest = Message<"billing.v1.EndSubscriptionRequest"> & {
+  /**
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ends_at = 2;
+   */
+  endsAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message billing.v1.EndSubscriptionRequest.
+ * Use `create(EndSubscriptionRequestSchema)` to create a new message.
+ */
+export const EndSubscriptionRequestSchema: GenMessage<EndSubscriptionRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 32);
+
+/**
+ * @generated from message billing.v1.EndSubscriptionResponse
+ */
+export type EndSubscriptionResponse = Message<"billing.v1.EndSubscriptionResponse"> & {
+  /**
+   * The one without a plan that starts there.
+   *
+   * @generated from field: billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message billing.v1.EndSubscriptionResponse.
+ * Use `create(EndSubscriptionResponseSchema)` to create a new message.
+ */
+export const EndSubscriptionResponseSchema: GenMessage<EndSubscriptionResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 33);
+
+/**
+ * @generated from message billing.v1.ListSubscriptionsRequest
+ */
+export type ListSubscriptionsRequest = Message<"billing.v1.ListSubscriptionsRequest"> & {
+  /**
+   * Either may be left out.
+   *
+   * @generated from field: string customer_id = 1;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: string plan_id = 2;
+   */
+  planId: string;
+
+  /**
+   * 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListSubscriptionsRequest.
+ * Use `create(ListSubscriptionsRequestSchema)` to create a new message.
+ */
+export const ListSubscriptionsRequestSchema: GenMessage<ListSubscriptionsRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 34);
+
+/**
+ * @generated from message billing.v1.ListSubscriptionsResponse
+ */
+export type ListSubscriptionsResponse = Message<"billing.v1.ListSubscriptionsResponse"> & {
+  /**
+   * By customer, then start.
+   *
+   * @generated from field: repeated billing.v1.Subscription subscriptions = 1;
+   */
+  subscriptions: Subscription[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListSubscriptionsResponse.
+ * Use `create(ListSubscriptionsResponseSchema)` to create a new message.
+ */
+export const ListSubscriptionsResponseSchema: GenMessage<ListSubscriptionsResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 35);
+
+/**
+ * @generated from message billing.v1.DefineMetricRequest
+ */
+export type DefineMetricRequest = Message<"billing.v1.DefineMetricRequest"> & {
+  /**
+   * @generated from field: billing.v1.Metric metric = 1;
+   */
+  metric?: Metric | undefined;
+};
+
+/**
+ * Describes the message billing.v1.DefineMetricRequest.
+ * Use `create(DefineMetricRequestSchema)` to create a new message.
+ */
+export const DefineMetricRequestSchema: GenMessage<DefineMetricRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 36);
+
+/**
+ * @generated from message billing.v1.DefineMetricResponse
+ */
+export type DefineMetricResponse = Message<"billing.v1.DefineMetricResponse"> & {
+  /**
+   * @generated from field: billing.v1.Metric metric = 1;
+   */
+  metric?: Metric | undefined;
+};
+
+/**
+ * Describes the message billing.v1.DefineMetricResponse.
+ * Use `create(DefineMetricResponseSchema)` to create a new message.
+ */
+export const DefineMetricResponseSchema: GenMessage<DefineMetricResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 37);
+
+/**
+ * @generated from message billing.v1.ListMetricsRequest
+ */
+export type ListMetricsRequest = Message<"billing.v1.ListMetricsRequest"> & {
+  /**
+   * 1 to 1,000, by default 100.
+   *
+   * @generated from field: uint32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListMetricsRequest.
+ * Use `create(ListMetricsRequestSchema)` to create a new message.
+ */
+export const ListMetricsRequestSchema: GenMessage<ListMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 38);
+
+/**
+ * @generated from message billing.v1.ListMetricsResponse
+ */
+export type ListMetricsResponse = Message<"billing.v1.ListMetricsResponse"> & {
+  /**
+   * Those that come with meterd first, then by id.
+   *
+   * @generated from field: repeated billing.v1.Metric metrics = 1;
+   */
+  metrics: Metric[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message billing.v1.ListMetricsResponse.
+ * Use `create(ListMetricsResponseSchema)` to create a new message.
+ */
+export const ListMetricsResponseSchema: GenMessage<ListMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_plans, 39);
+
+/**
+ * @generated from enum billing.v1.GapPolicy
+ */
+export const GapPolicy = {
+  /**
+   * Skip.
+   *
+   * @generated from enum value: GAP_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Gaps are billed at zero.
+   *
+   * @generated from enum value: GAP_POLICY_SKIP = 1;
+   */
+  SKIP: 1,
+
+  /**
+   * Linear between the windows before and after.
+   *
+   * @generated from enum value: GAP_POLICY_INTERPOLATE = 2;
+   */
+  INTERPOLATE: 2,
+
+  /**
+   * At the rate of the window before.
+   *
+   * @generated from enum value: GAP_POLICY_CARRY = 3;
+   */
+  CARRY: 3,
+} as const;
+
+/**
+ * @generated from enum billing.v1.GapPolicy
+ */
+export type GapPolicy = (typeof GapPolicy)[keyof typeof GapPolicy] | UnknownEnum;
+
+/**
+ * Describes the enum billing.v1.GapPolicy.
+ */
+export const GapPolicySchema: GenEnum<GapPolicy> = /*@__PURE__*/
+  enumDesc(file_billing_v1_plans, 0);
 
 /**
  * Versioned prices and who has them from when. Operators and admins only.
@@ -293,6 +1248,52 @@ export const PlanService: GenService<{
     output: typeof ListPlansResponseSchema;
   },
   /**
+   * Saves what may become the next version of a plan. It prices nothing. Replaces the draft before.
+   *
+   * @generated from rpc billing.v1.PlanService.SavePlanDraft
+   */
+  savePlanDraft: {
+    methodKind: "unary";
+    input: typeof SavePlanDraftRequestSchema;
+    output: typeof SavePlanDraftResponseSchema;
+  },
+  /**
+   * @generated from rpc billing.v1.PlanService.GetPlanDraft
+   */
+  getPlanDraft: {
+    methodKind: "unary";
+    input: typeof GetPlanDraftRequestSchema;
+    output: typeof GetPlanDraftResponseSchema;
+  },
+  /**
+   * @generated from rpc billing.v1.PlanService.DeletePlanDraft
+   */
+  deletePlanDraft: {
+    methodKind: "unary";
+    input: typeof DeletePlanDraftRequestSchema;
+    output: typeof DeletePlanDraftResponseSchema;
+  },
+  /**
+   * What the plan's customers would have paid for a period that is over with the draft instead: the difference for each.
+   *
+   * @generated from rpc billing.v1.PlanService.PreviewPlanDraft
+   */
+  previewPlanDraft: {
+    methodKind: "unary";
+    input: typeof PreviewPlanDraftRequestSchema;
+    output: typeof PreviewPlanDraftResponseSchema;
+  },
+  /**
+   * Makes the draft the plan's next version. FAILED_PRECONDITION where it is not the revision that was looked at.
+   *
+   * @generated from rpc billing.v1.PlanService.PublishPlanDraft
+   */
+  publishPlanDraft: {
+    methodKind: "unary";
+    input: typeof PublishPlanDraftRequestSchema;
+    output: typeof PublishPlanDraftResponseSchema;
+  },
+  /**
    * Gives a customer a plan from an instant on, until the next subscription starts.
    *
    * @generated from rpc billing.v1.PlanService.Subscribe
@@ -301,6 +1302,44 @@ export const PlanService: GenService<{
     methodKind: "unary";
     input: typeof SubscribeRequestSchema;
     output: typeof SubscribeResponseSchema;
+  },
+  /**
+   * Leaves a customer without a plan from an instant on.
+   *
+   * @generated from rpc billing.v1.PlanService.EndSubscription
+   */
+  endSubscription: {
+    methodKind: "unary";
+    input: typeof EndSubscriptionRequestSchema;
+    output: typeof EndSubscriptionResponseSchema;
+  },
+  /**
+   * @generated from rpc billing.v1.PlanService.ListSubscriptions
+   */
+  listSubscriptions: {
+    methodKind: "unary";
+    input: typeof ListSubscriptionsRequestSchema;
+    output: typeof ListSubscriptionsResponseSchema;
+  },
+  /**
+   * Defines a metric of your own over what is measured. It never changes; the same again answers the same metric.
+   *
+   * @generated from rpc billing.v1.PlanService.DefineMetric
+   */
+  defineMetric: {
+    methodKind: "unary";
+    input: typeof DefineMetricRequestSchema;
+    output: typeof DefineMetricResponseSchema;
+  },
+  /**
+   * Those that come with meterd and your own.
+   *
+   * @generated from rpc billing.v1.PlanService.ListMetrics
+   */
+  listMetrics: {
+    methodKind: "unary";
+    input: typeof ListMetricsRequestSchema;
+    output: typeof ListMetricsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_billing_v1_plans, 0);

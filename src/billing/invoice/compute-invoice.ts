@@ -1,85 +1,142 @@
 import { createHash } from 'node:crypto';
-import { formatDecimal } from '../money.ts';
-import { showPrices } from '../plans/plan-version.ts';
-import type { PriceSpan } from '../plans/price-spans.ts';
-import type { RegionUsage } from '../rating/meters.ts';
-import { rate, type RatedLine, totalOf } from '../rating/rate.ts';
-import type { InvoiceLine } from './invoice.ts';
-
-/** What was used in one price span. */
-export interface MeasuredSpan extends PriceSpan {
-  readonly usage: readonly RegionUsage[];
-}
+import { minorUnits } from '../currencies.ts';
+import { addDecimals, type Decimal, formatDecimal, fractionOf, multiplyByDecimal, roundHalfEven } from '../money.ts';
+import { advanceFees, settleAdvance } from '../rating/advance.ts';
+import { plainLine } from '../rating/charge-lines.ts';
+import { rateSpan } from '../rating/rate-span.ts';
+import { taxesOf } from '../rating/tax.ts';
+import { encodeInput, inOrder } from './input-text.ts';
+import type { ComputedLine, ComputedTax, InvoiceInput, ManualLine } from './invoice-input.ts';
+import type { InvoiceLine, InvoiceTax } from './invoice.ts';
 
 export interface ComputedInvoice {
+  /** Spans in order of time, then fees in advance, adjustments and manual lines. */
   readonly lines: readonly InvoiceLine[];
-  /** The sum of the lines. */
+  /** The same lines before they are text. */
+  readonly computed: readonly ComputedLine[];
+  readonly taxes: readonly ComputedTax[];
+  readonly net: string;
+  readonly tax: string;
+  /** The sum of the lines, and of the taxes where the lines are without them. */
   readonly total: string;
-  /** SHA-256 of all that the lines were computed from: usage by region and prices, span by span. */
+  /** The lines' amounts have the taxes in them. */
+  readonly pricesIncludeTax: boolean;
+  /** All that it was computed from: `encodeInput`. */
+  readonly input: string;
+  /** SHA-256 of `input`. */
   readonly inputHash: Buffer;
-  /** SHA-256 of the lines. */
+  /** SHA-256 of lines and taxes. */
   readonly linesHash: Buffer;
 }
 
+/** How long a manual line's part of the period is: an instant. */
+const INSTANT_MS = 1000;
+
 /**
- * The invoice is this function of usage and prices, and nothing else: the same input gives the same digits.
- * @param currency that of every span's plan
+ * The invoice is this function of its input, and nothing else: the same input gives the same digits.
+ * @throws CallerFault where the currency is unknown; Error where a span names a metric that it does not have
  */
-export function computeInvoice(spans: readonly MeasuredSpan[], currency: string): ComputedInvoice {
-  const rated = spans.flatMap((span) => rate(span.usage, span.plan.prices, currency).map((line) => ({ span, line })));
-  const lines = rated.map(({ span, line }) => toInvoiceLine(span, line));
+export function computeInvoice(given: InvoiceInput): ComputedInvoice {
+  const input = inOrder(given);
+  const digits = minorUnits(input.currency);
+  const computed = linesOf(input, digits);
+  const lines = computed.map(toInvoiceLine);
+  const taxes = taxesOf(computed, input.tax, digits);
+  const pricesIncludeTax = input.tax.treatment === 'standard' && input.tax.pricesIncludeTax;
+  const tax = sumOf(taxes, digits);
+  const sum = sumOf(computed, digits);
+  const text = encodeInput(input);
   return {
     lines,
-    total: formatDecimal(totalOf(rated.map(({ line }) => line))),
-    inputHash: hashOf([currency, spans.map((span) => [spanKey(span), usageKey(span.usage)])]),
-    linesHash: hashLines(lines),
+    computed,
+    taxes,
+    net: formatDecimal(pricesIncludeTax ? { ...sum, units: sum.units - tax.units } : sum),
+    tax: formatDecimal(tax),
+    total: formatDecimal(pricesIncludeTax ? sum : addDecimals(sum, tax)),
+    pricesIncludeTax,
+    input: text,
+    inputHash: sha256(text),
+    linesHash: hashLines(lines, taxes.map(toInvoiceTax)),
   };
 }
 
-/** Tells two spans with different bounds, plans or prices apart. */
-export function spanKey({ start, end, plan }: PriceSpan): string {
-  const { planId, version, prices } = plan;
-  const { cpu, memory, disk_io, network } = showPrices(prices);
-  return JSON.stringify([start, end, planId, version, cpu, memory, disk_io, network]);
-}
-
-/** The same for lines as computed and for lines as read back. */
-export function hashLines(lines: readonly InvoiceLine[]): Buffer {
-  const keys = lines.map((line) => [
-    [line.meter, line.description, line.quantity, line.unit, line.unitPrice, line.amount],
-    [line.start, line.end, line.planId, line.planVersion],
+/** The same for lines and taxes as computed and as read back. */
+export function hashLines(lines: readonly InvoiceLine[], taxes: readonly InvoiceTax[]): Buffer {
+  const lineKeys = lines.map((line) => [
+    [line.kind, line.chargeId, line.meter, line.description, line.quantity, line.unit, line.included, line.estimated],
+    [line.unitPrice, line.amount, line.start, line.end, line.planId, line.planVersion, line.taxable],
+    [line.adjustsInvoiceId ?? '', line.manualLineId ?? ''],
+    line.tiers.map((tier) => [tier.quantity, tier.unitPrice, tier.flatAmount, tier.amount]),
     line.regions.map(({ region, quantity }) => [region, quantity]),
+    line.exchange === undefined
+      ? []
+      : [line.exchange.fromCurrency, line.exchange.rate, line.exchange.day, line.exchange.source],
   ]);
-  return hashOf(keys);
+  const taxKeys = taxes.map((tax) => [tax.name, tax.percent, tax.base, tax.amount, tax.note]);
+  return sha256(JSON.stringify([lineKeys, taxKeys]));
 }
 
-/** In the order of regions, whatever order they came in. */
-function usageKey(usage: readonly RegionUsage[]): string[][] {
-  const keys = usage.map((each) => {
-    const { region, cpuTimeNanos, memoryByteSeconds, diskReadBytes, diskWriteBytes } = each;
-    const counts = [cpuTimeNanos, memoryByteSeconds, diskReadBytes, diskWriteBytes];
-    counts.push(each.networkRxBytes, each.networkTxBytes, each.observedNanos);
-    return [region, ...counts.map(String)];
-  });
-  return keys.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
-}
-
-function toInvoiceLine({ start, end, plan }: PriceSpan, line: RatedLine): InvoiceLine {
+export function toInvoiceLine({ metric, exchange, ...line }: ComputedLine): InvoiceLine {
   return {
-    meter: line.meter.id,
-    description: line.meter.description,
+    ...line,
+    meter: metric,
     quantity: formatDecimal(line.quantity),
-    unit: line.meter.unit,
-    unitPrice: formatDecimal(line.unitPrice),
+    included: formatDecimal(line.included),
+    estimated: formatDecimal(line.estimated),
+    unitPrice: line.unitPrice === undefined ? '' : formatDecimal(line.unitPrice),
     amount: formatDecimal(line.amount),
-    start,
-    end,
-    planId: plan.planId,
-    planVersion: plan.version,
+    tiers: line.tiers.map((tier) => ({
+      quantity: formatDecimal(tier.quantity),
+      unitPrice: formatDecimal(tier.unitPrice),
+      flatAmount: formatDecimal(tier.flatAmount),
+      amount: formatDecimal(tier.amount),
+    })),
     regions: line.regions.map(({ region, quantity }) => ({ region, quantity: formatDecimal(quantity) })),
+    exchange: exchange === undefined ? undefined : { ...exchange, rate: formatDecimal(exchange.rate) },
   };
 }
 
-function hashOf(content: unknown): Buffer {
-  return createHash('sha256').update(JSON.stringify(content)).digest();
+export function toInvoiceTax({ name, percent, base, amount, note }: ComputedTax): InvoiceTax {
+  return {
+    name,
+    percent: formatDecimal(percent),
+    base: formatDecimal(base),
+    amount: formatDecimal(amount),
+    note,
+  };
+}
+
+function linesOf(input: InvoiceInput, digits: number): ComputedLine[] {
+  const { period, currency, next } = input;
+  return [
+    ...input.spans.flatMap((span) => rateSpan(span, period, currency, input.discounts)),
+    ...settleAdvance(input.spans, period, currency, input.billedInAdvance),
+    ...next.spans.flatMap((span) => advanceFees(span, next.period, currency)),
+    ...input.adjustments,
+    ...input.manualLines.map((line) => manualLine(line, digits)),
+  ];
+}
+
+function manualLine(line: ManualLine, digits: number): ComputedLine {
+  const end = new Date(line.at.getTime() + INSTANT_MS);
+  return {
+    ...plainLine({ start: line.at, end, planId: '', planVersion: 0, exchange: undefined }),
+    kind: 'manual',
+    chargeId: '',
+    description: line.description,
+    quantity: line.quantity,
+    unit: line.unit,
+    unitPrice: line.unitPrice,
+    amount: roundHalfEven(multiplyByDecimal(fractionOf(line.quantity), line.unitPrice), digits),
+    taxable: line.taxable,
+    manualLineId: line.manualLineId,
+  };
+}
+
+function sumOf(parts: readonly { readonly amount: Decimal }[], digits: number): Decimal {
+  return parts.reduce((sum, { amount }) => addDecimals(sum, amount), { units: 0n, scale: digits });
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
 }

@@ -6,12 +6,13 @@ import { planVersions, type PlanVersion, toPlanVersion } from './plan-version.ts
 /** A customer has a plan from an instant on, until its next subscription starts. */
 export interface Subscription {
   readonly customerId: string;
+  /** Empty: none from here on. */
   readonly planId: string;
-  /** On a whole hour of UTC. */
+  /** On a whole second. */
   readonly startsAt: Date;
 }
 
-/** Whole hours that have the same prices: `[start, end)`. */
+/** Time that has the same prices: `[start, end)`, on whole seconds. */
 export interface PriceSpan {
   readonly start: Date;
   readonly end: Date;
@@ -21,9 +22,8 @@ export interface PriceSpan {
 const HOUR_MS = 3_600_000;
 
 /**
- * Cuts the period into spans of one plan version each, in order. Hours without a subscription, or before the plan's first
- * version, are in none. A version that is valid from the middle of an hour holds from the next hour on.
- * @param period starts and ends on whole hours
+ * Cuts the period into spans of one plan version each, in order. Time without a subscription, or before the plan's first
+ * version, is in none. A subscription holds from its second on, a version from the first whole hour of UTC that it is valid at.
  * @param subscriptions of one customer, in any order
  * @param versions of the plans subscribed to, in any order
  */
@@ -83,7 +83,8 @@ function planAt(
 ): PlanVersion | undefined {
   const subscription = latest(subscriptions, (each) => each.startsAt, instant);
   const ofPlan = versions.filter((each) => each.planId === subscription?.planId);
-  return latest(ofPlan, (each) => each.validFrom, instant);
+  const holding = ofPlan.filter((each) => firstHour(each.validFrom) <= instant);
+  return latest(holding, (each) => each.validFrom, instant);
 }
 
 /** The one with the latest time that is not after `instant`. */

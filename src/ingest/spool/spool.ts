@@ -30,6 +30,8 @@ export interface SpoolOptions {
   readonly groupBytesMax?: number;
   /** With less than this free on the disk nothing is taken. 0 where left out. */
   readonly freeDiskBytesMin?: number;
+  /** How long, in milliseconds, until so many bytes more have been marked as applied, for who has to come again. 1000 where left out. */
+  readonly retryAfterMs?: (bytes: number) => number;
   readonly disk?: SpoolDisk;
   readonly clock?: Clock;
   /** Told while opening of every whole record found, applied or not, oldest first. The bytes are lent for the call. */
@@ -269,21 +271,23 @@ export class Spool {
 
   /** @throws NotNow */
   #refuseWithoutRoom(bytes: number): void {
-    const { quotaBytes, freeDiskBytesMin } = this.#settings;
+    const { quotaBytes, freeDiskBytesMin, retryAfterMs } = this.#settings;
     const bytesMax = Math.floor((quotaBytes / 5) * 4);
     const bytesHeld = this.#unappliedBytes + this.#commit.bytesPending;
-    if (bytesHeld + bytes > bytesMax) {
-      this.#refuse(
-        'quota',
-        `the spool holds ${bytesHeld} bytes that are not stored yet, and takes at most ${bytesMax}`,
-      );
+    const bytesOver = bytesHeld + bytes - bytesMax;
+    if (bytesOver > 0) {
+      const message = `the spool holds ${bytesHeld} bytes that are not stored yet, and takes at most ${bytesMax}`;
+      this.#refuse('quota', retryAfterMs(bytesOver), message);
     }
-    if (this.#room.low) this.#refuse('disk', `the disk of the spool has less than ${freeDiskBytesMin} bytes free`);
+    if (this.#room.low) {
+      const message = `the disk of the spool has less than ${freeDiskBytesMin} bytes free`;
+      this.#refuse('disk', RETRY_AFTER_MS, message);
+    }
   }
 
-  #refuse(reason: RefusalReason, message: string): never {
+  #refuse(reason: RefusalReason, retryAfterMs: number, message: string): never {
     this.#settings.onEvent({ type: 'refused', reason });
-    throw new NotNow('resource_exhausted', RETRY_AFTER_MS, message);
+    throw new NotNow('resource_exhausted', retryAfterMs, message);
   }
 }
 
@@ -293,6 +297,7 @@ function withDefaults(options: SpoolOptions): Settings {
     keepAppliedSegments: 4,
     groupBytesMax: 4 * MIB,
     freeDiskBytesMin: 0,
+    retryAfterMs: () => RETRY_AFTER_MS,
     disk: realDisk,
     clock: systemClock,
     onRecord: () => undefined,

@@ -31,23 +31,28 @@ export interface ClickHouseOptions {
   readonly readyTimeoutMs: number;
   /** The most memory it takes, in bytes; half of what the machine or the container has where left out. */
   readonly memoryBytesMax?: number;
+  /** What an earlier start of the folder answered: its port and its password are used again. */
+  readonly url?: string | undefined;
   /** Told of each line of its log: errors. */
   readonly onLog: (line: string) => void;
 }
 
 /**
- * Starts the embedded ClickHouse on a free port of 127.0.0.1. The URL holds a password that is made anew at each start.
+ * Starts the embedded ClickHouse on a free port of 127.0.0.1. The URL holds a password that is made anew at each start,
+ * unless an earlier URL is given.
  * @throws Error where the platform has no embedded ClickHouse, and where it is not ready in time
  */
 export async function startClickHouse(options: ClickHouseOptions): Promise<EmbeddedEngine> {
   const library = libraryPath();
   const folder = resolve(options.folder);
-  const password = randomBytes(24).toString('hex');
+  const earlier = options.url === undefined ? undefined : new URL(options.url);
+  const password = earlier?.password ?? randomBytes(24).toString('hex');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeConfig(join(folder, CONFIG_FILE), password, options.memoryBytesMax ?? memoryBytesHalf());
 
   const timeout = AbortSignal.timeout(options.readyTimeoutMs);
-  const { engine, port } = await retry(() => startOnce(library, folder, options.onLog, timeout), {
+  const start = { library, folder, wantedPort: Number(earlier?.port ?? 0), onLog: options.onLog, timeout };
+  const { engine, port } = await retry(() => startOnce(start), {
     attemptsMax: Infinity,
     delayMs: 50,
     delayMsMax: 200,
@@ -61,12 +66,19 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Embed
   };
 }
 
-async function startOnce(
-  library: string,
-  folder: string,
-  onLog: (line: string) => void,
-  timeout: AbortSignal,
-): Promise<{ engine: EngineProcess; port: number }> {
+interface Start {
+  readonly library: string;
+  readonly folder: string;
+  /** 0: any free one. */
+  readonly wantedPort: number;
+  readonly onLog: (line: string) => void;
+  readonly timeout: AbortSignal;
+}
+
+async function startOnce({ library, folder, wantedPort, onLog, timeout }: Start): Promise<{
+  engine: EngineProcess;
+  port: number;
+}> {
   await rm(join(folder, PORT_FILE), { force: true });
   // In XML and in SQL paths are relative to the working folder, so that none needs quoting. The data's cannot be: ClickHouse
   // then looks for its parts in the wrong place when it syncs their folders.
@@ -75,7 +87,7 @@ async function startOnce(
     library,
     `--path=${join(folder, 'data')}`,
     `--config-file=${CONFIG_FILE}`,
-    '--http_port=0',
+    `--http_port=${wantedPort}`,
     '--listen_host=127.0.0.1',
     `--query=${STAY_QUERY}`,
   ];

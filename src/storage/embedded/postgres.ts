@@ -45,6 +45,8 @@ export interface PostgresOptions {
   readonly folder: string;
   /** How long it may take until it answers, an earlier server's leaving of the same folder included. */
   readonly readyTimeoutMs: number;
+  /** What an earlier start of the folder answered: its socket is made in the same place again. */
+  readonly url?: string | undefined;
   /** Told of each line of its log. */
   readonly onLog: (line: string) => void;
 }
@@ -61,7 +63,8 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedE
   }
   // One name for one folder, whatever links lead to it.
   const folder = await realpath(options.folder);
-  const socketFolder = await makeSocketFolder(account, folder);
+  const earlierSocketFolder = options.url === undefined ? null : new URL(options.url).searchParams.get('host');
+  const socketFolder = earlierSocketFolder ?? (await makeSocketFolder(account, folder));
 
   const timeout = AbortSignal.timeout(options.readyTimeoutMs);
   const engine = await retry(() => startOnce({ ...options, binaries, account, folder, socketFolder, timeout }), {

@@ -1,4 +1,4 @@
-import type { ColumnType, Selectable } from 'kysely';
+import type { ColumnType, Generated, Selectable } from 'kysely';
 
 /** The tables of migration `0001-control`: keys, job runs, audit. */
 export interface ControlTables {
@@ -20,6 +20,8 @@ interface ApiKeysTable {
   backfill: boolean;
   created_at: Date;
   revoked_at: Date | null;
+  /** How the counters count that it sends by billaged.v1; null: it may not. */
+  billaged_counters: Generated<'delta' | 'cumulative' | null>;
 }
 
 interface JobRunsTable {

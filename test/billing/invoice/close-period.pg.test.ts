@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { listAudit, verifyAudit } from '../../../src/audit/trail.ts';
-import { closeCustomer } from '../../../src/billing/invoice/close-customer.ts';
-import { closePeriod, InvoicesFailed, openPeriods } from '../../../src/billing/invoice/close-period.ts';
+import { listAudit } from '../../../src/audit/trail.ts';
+import { verifyAudit } from '../../../src/audit/verify-audit.ts';
+import { closeCustomer } from '../../../src/billing/invoice/closings.ts';
+import { closePeriod, InvoicesFailed } from '../../../src/billing/invoice/close-period.ts';
+import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
 import { hashLines } from '../../../src/billing/invoice/compute-invoice.ts';
 import { listInvoices } from '../../../src/billing/invoice/read-invoices.ts';
-import { parsePeriod } from '../../../src/billing/period.ts';
 import { publishPlan } from '../../../src/billing/plans/publish-plan.ts';
 import { postgresForTest } from '../../database.ts';
 import { ACTOR, aStore, CORE_HOUR_NANOS, RATES, subscribeToBasic, type TestStore } from '../a-store.ts';
@@ -98,7 +99,7 @@ describe('closing a month', () => {
       detail: expect.stringContaining('"number":"INV-000001"'),
     });
     const stored = await month.store.db.selectFrom('invoices').select('lines_hash').executeTakeFirstOrThrow();
-    expect(hashLines(invoice?.lines ?? []).equals(stored.lines_hash)).toBe(true);
+    expect(hashLines(invoice?.lines ?? [], invoice?.taxes ?? []).equals(stored.lines_hash)).toBe(true);
   });
 
   it('again changes no digit, whatever was used meanwhile', async () => {
@@ -136,7 +137,8 @@ describe('closing a month', () => {
     month.store.clock.set(new Date(month.afterGrace.getTime() - 1).toISOString());
     month.store.usage.add('acme', month.hour('03T03')).add('bolt', month.hour('03T03'));
     const outcomes = await Promise.all(Array.from({ length: 8 }, () => month.close()));
-    expect(outcomes.map((outcome) => outcome.drafts)).toEqual(Array(8).fill(2));
+    // Those that find another at work leave it to that one.
+    expect(outcomes.every((outcome) => outcome.drafts <= 2 && outcome.failed === 0)).toBe(true);
     expect((await month.invoices()).map((invoice) => invoice.total)).toEqual(['0.05', '0.05']);
   });
 
@@ -147,7 +149,7 @@ describe('closing a month', () => {
     await expect(closePeriod(month.store, 'May', AbortSignal.timeout(1000))).rejects.toMatchObject({
       kind: 'invalid_argument',
     });
-    const one = closeCustomer(month.store, 'acme', parsePeriod(month.name), AbortSignal.timeout(10_000));
+    const one = closeCustomer(month.store, 'acme', month.name, AbortSignal.timeout(10_000));
     await expect(one).rejects.toMatchObject({ kind: 'failed_precondition', field: 'period' });
   });
 
@@ -175,36 +177,36 @@ describe('closing a month', () => {
 
   it('stays a draft while hours wait for the rollup', async () => {
     const month = await aMonth('acme');
-    month.store.usage.add('acme', month.hour('05T05')).pending = 1;
+    month.store.usage.add('acme', month.hour('05T05')).pending.add('acme');
     expect(await month.close()).toMatchObject({ drafts: 1, finals: 0, closed: false });
-    for (const [before, after] of [
-      [1, 0],
-      [0, 1],
-    ]) {
-      month.store.usage.pending = before ?? 0;
-      month.store.usage.onSum = () => void (month.store.usage.pending = after ?? 0);
-      const outcome = await closeCustomer(month.store, 'acme', parsePeriod(month.name), AbortSignal.timeout(10_000));
-      expect(outcome, `${before} before the sums, ${after} behind`).toEqual({ invoice: 'draft', settled: false });
+    const { pending } = month.store.usage;
+    const become = (waits: boolean): void => void (waits ? pending.add('acme') : pending.delete('acme'));
+    for (const before of [true, false]) {
+      become(before);
+      month.store.usage.onRead = () => become(!before);
+      const closing = await closeCustomer(month.store, 'acme', month.name, AbortSignal.timeout(10_000));
+      expect(closing, `waits before the sums: ${before}; behind: ${!before}`).toMatchObject({ settled: false });
+      expect(await month.invoices()).toMatchObject([{ state: 'draft', invoiceId: closing.invoiceId }]);
     }
   });
 
   it('makes no invoice without usage, and withdraws a draft whose usage is gone', async () => {
     const month = await aMonth('acme', 'idle');
-    month.store.usage.add('acme', month.hour('05T05')).pending = 1;
+    month.store.usage.add('acme', month.hour('05T05')).pending.add('acme');
     // "Settled" too only once nothing is pending: what idle used may still be on its way.
     expect(await month.close()).toMatchObject({ drafts: 1, closed: false });
     month.store.usage.remove('acme');
-    month.store.usage.pending = 0;
+    month.store.usage.pending.clear();
     expect(await month.close()).toMatchObject({ finals: 0, drafts: 0, failed: 0, closed: true });
     expect(await month.invoices()).toEqual([]);
-    const records = await listAudit(month.store.db, undefined, 2);
-    expect(records.map((record) => record.action)).toEqual(['period.closed', 'invoice.withdrawn']);
+    const records = await listAudit(month.store.db, undefined, 1);
+    expect(records.map((record) => record.action)).toEqual(['invoice.withdrawn']);
   });
 
   it('of one customer that fails does not hold up the others', async () => {
     const month = await aMonth('acme', 'bolt', 'cord');
     for (const id of ['acme', 'bolt', 'cord']) month.store.usage.add(id, month.hour('05T05'));
-    month.store.usage.onSum = (customerId) => {
+    month.store.usage.onRead = (customerId) => {
       if (customerId === 'bolt') throw new Error('the engine is away');
     };
     const failed = await month.close().catch((reason: unknown) => reason);
@@ -214,7 +216,7 @@ describe('closing a month', () => {
       outcome: { finals: 2, failed: 1, closed: false },
     });
     expect((await month.invoices()).map((invoice) => invoice.customerId).toSorted()).toEqual(['acme', 'cord']);
-    month.store.usage.onSum = () => undefined;
+    month.store.usage.onRead = () => undefined;
     expect(await month.close()).toMatchObject({ finals: 1, failed: 0, closed: true });
   });
 
@@ -222,7 +224,7 @@ describe('closing a month', () => {
     // By its id the last one of all, so that nothing but its own failure can end the run.
     const month = await aMonth('~last');
     const stop = new AbortController();
-    month.store.usage.onSum = (customerId) => {
+    month.store.usage.onRead = (customerId) => {
       if (customerId !== '~last') return;
       stop.abort(new Error('meterd stops'));
       throw new Error('the query was cancelled');
@@ -233,7 +235,7 @@ describe('closing a month', () => {
   it('leaves the month open where somebody subscribes behind the run’s back', async () => {
     const month = await aMonth('acme', 'aaa');
     month.store.usage.add('acme', month.hour('05T05'));
-    month.store.usage.onSum = async (customerId) => {
+    month.store.usage.onRead = async (customerId) => {
       if (customerId === 'acme') await subscribeToBasic(month.store, 'aa-newcomer');
     };
     expect(await month.close()).toMatchObject({ finals: 1, closed: false });
@@ -253,7 +255,7 @@ describe('closing a month', () => {
       );
     };
     // Comes between the reading of the prices and the end of the first try.
-    month.store.usage.onSum = async (customerId) => {
+    month.store.usage.onRead = async (customerId) => {
       if (customerId === 'acme') await publish();
     };
     expect(await month.close()).toMatchObject({ finals: 1 });
@@ -295,7 +297,7 @@ describe('a final invoice', () => {
 
   it('is the sum of its lines, or it is not made', async () => {
     const month = await aMonth('wrong');
-    month.store.usage.add('wrong', month.hour('05T05')).pending = 1;
+    month.store.usage.add('wrong', month.hour('05T05')).pending.add('wrong');
     await month.close();
     const [draft] = await month.invoices();
     const wrong = `UPDATE invoices SET total = total + 1, state = 'final', number = 'X', finalized_at = now() WHERE id = '${draft?.invoiceId}'`;

@@ -9,7 +9,7 @@ const store = aStore(await postgresForTest());
 await subscribeToBasic(store, 'acme', 'bolt');
 for (const month of ['2026-07', '2026-08', '2026-09']) {
   store.usage.add('acme', `${month}-05T00:00Z`).add('bolt', `${month}-05T00:00Z`);
-  if (month === '2026-09') store.usage.pending = 1;
+  if (month === '2026-09') for (const id of ['acme', 'bolt']) store.usage.pending.add(id);
   await closePeriod(store, month, AbortSignal.timeout(10_000));
 }
 
@@ -21,7 +21,10 @@ describe('invoices', () => {
   it('are found by their id, with their lines', async () => {
     const [invoice] = await list({ customerId: 'acme', state: 'final' });
     expect(invoice?.lines).toHaveLength(1);
-    expect(await getInvoice(store.db, invoice?.invoiceId ?? '')).toEqual(invoice);
+    const found = await getInvoice(store.db, invoice?.invoiceId ?? '');
+    expect(found).toMatchObject({ buyer: { name: 'acme Ltd' } });
+    expect({ ...found, buyer: undefined }).toEqual(invoice);
+    expect(await getInvoice(store.db, invoice?.number ?? '')).toEqual(found);
   });
 
   it.each(['', 'x', '00000000-0000-0000-0000-000000000000'])('are not found by %j', async (invoiceId) => {

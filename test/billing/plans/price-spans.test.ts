@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parsePeriod } from '../../../src/billing/period.ts';
-import { parseRates, type PlanVersion } from '../../../src/billing/plans/plan-version.ts';
+import type { PlanVersion } from '../../../src/billing/plans/plan-version.ts';
+import { contentOfRates } from '../../../src/billing/rating/content-json.ts';
 import { type PriceSpan, priceSpans, type Subscription } from '../../../src/billing/plans/price-spans.ts';
 
 const PERIOD = parsePeriod('2026-09');
@@ -37,6 +38,23 @@ describe('price spans', () => {
     const versions = [first, version('basic', 2, '2026-09-10T10:15Z'), version('basic', 3, '2026-09-10T10:45Z')];
     const spans = priceSpans(PERIOD, [subscribed('basic', '2026-01-01T00:00Z')], versions);
     expect(spans.map(shown)).toEqual(['01T00 to 10T11: basic 1', '10T11 to 01T00: basic 3']);
+  });
+
+  it('take up a plan at its very second, with the version that is valid at the start of that hour', () => {
+    const subscriptions = [subscribed('basic', '2026-01-01T00:00Z'), subscribed('pro', '2026-09-10T10:30:15Z')];
+    const versions = [version('basic', 1, '2025-01-01T00:00Z'), version('pro', 1, '2025-01-01T00:00Z')];
+    const spans = priceSpans(PERIOD, subscriptions, [...versions, version('pro', 2, '2026-09-10T10:10Z')]);
+    expect(spans.map(({ start, plan }) => [start.toISOString(), plan.planId, plan.version])).toEqual([
+      ['2026-09-01T00:00:00.000Z', 'basic', 1],
+      ['2026-09-10T10:30:15.000Z', 'pro', 1],
+      ['2026-09-10T11:00:00.000Z', 'pro', 2],
+    ]);
+  });
+
+  it('stop where a subscription ends', () => {
+    const subscriptions = [subscribed('basic', '2026-01-01T00:00Z'), subscribed('', '2026-09-10T10:00Z')];
+    const spans = priceSpans(PERIOD, subscriptions, [version('basic', 1, '2025-01-01T00:00Z')]);
+    expect(spans.map(shown)).toEqual(['01T00 to 10T10: basic 1']);
   });
 
   it('join where a subscription only repeats the plan', () => {
@@ -103,8 +121,8 @@ function subscribed(planId: string, startsAt: string): Subscription {
 }
 
 function version(planId: string, number: number, validFrom: string | Date): PlanVersion {
-  const prices = parseRates({ cpuPerCoreHour: number, memoryPerGbHour: 0, diskIoPerGb: 0, networkPerGb: 0 });
-  return { planId, version: number, currency: 'USD', prices, validFrom: new Date(validFrom) };
+  const content = contentOfRates({ cpuPerCoreHour: number, memoryPerGbHour: 0, diskIoPerGb: 0, networkPerGb: 0 });
+  return { planId, version: number, currency: 'USD', content, validFrom: new Date(validFrom) };
 }
 
 function shown({ start, end, plan }: PriceSpan): string {

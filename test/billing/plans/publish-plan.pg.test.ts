@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { listAudit } from '../../../src/audit/trail.ts';
 import { closePeriod } from '../../../src/billing/invoice/close-period.ts';
-import { showPrices } from '../../../src/billing/plans/plan-version.ts';
+import { ratesOf } from '../../../src/billing/rating/content-json.ts';
 import { listPlans, publishPlan } from '../../../src/billing/plans/publish-plan.ts';
 import { postgresForTest } from '../../database.ts';
 import { ACTOR, aStore, RATES, subscribeToBasic } from '../a-store.ts';
@@ -19,7 +19,7 @@ describe('publishing a plan', () => {
     expect(all.map((version) => version.version)).toEqual([1, 1, 1, 1]);
     const second = await publish('once', '2026-02-01T00:00Z', CHEAPER);
     expect(second).toMatchObject({ version: 2, validFrom: new Date('2026-02-01T00:00Z') });
-    expect(showPrices(second.prices)).toEqual({ cpu: '0.04', memory: '0.02', disk_io: '0.01', network: '0.01' });
+    expect(ratesOf(second.content)).toEqual(CHEAPER);
     expect(await publish('once', '2026-01-01T00:00Z')).toEqual(all[0]);
     const records = (await listAudit(store.db, undefined, 100)).filter((record) => record.subject === 'once');
     expect(records.map((record) => record.action)).toEqual(['plan.published', 'plan.published']);
@@ -66,7 +66,7 @@ describe('publishing a plan', () => {
     const seen: string[] = [];
     let after: { planId: string; version: number } | undefined;
     for (;;) {
-      const page = await listPlans(store.db, after, 2);
+      const page = await listPlans(store.db, { after }, 2);
       seen.push(...page.map((version) => `${version.planId} ${version.version}`));
       after = page.at(-1);
       if (after === undefined) break;

@@ -1,11 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { listAudit } from '../../../src/audit/trail.ts';
 import { createCustomer } from '../../../src/billing/customers.ts';
-import { closePeriod, openPeriods } from '../../../src/billing/invoice/close-period.ts';
+import { closePeriod } from '../../../src/billing/invoice/close-period.ts';
+import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
 import { parsePeriod } from '../../../src/billing/period.ts';
 import { publishPlan } from '../../../src/billing/plans/publish-plan.ts';
 import { readPriceSpans } from '../../../src/billing/plans/price-spans.ts';
-import { subscribe } from '../../../src/billing/plans/subscribe.ts';
+import { endSubscription, listSubscriptions, subscribe } from '../../../src/billing/plans/subscribe.ts';
 import { postgresForTest } from '../../database.ts';
 import { ACTOR, aStore, RATES, subscribeToBasic } from '../a-store.ts';
 
@@ -42,10 +43,10 @@ describe('subscribing', () => {
   it.each([
     ['nobody', 'pro', '2026-09-10T00:00Z', 'not_found', 'customer_id'],
     ['acme', 'none', '2026-09-10T00:00Z', 'not_found', 'plan_id'],
-    ['acme', 'pro', '2026-09-10T00:30Z', 'invalid_argument', 'starts_at'],
+    ['acme', '', '2026-09-10T00:00Z', 'invalid_argument', 'plan_id'],
+    ['acme', 'pro', '2026-09-10T00:30:00.500Z', 'invalid_argument', 'starts_at'],
     ['acme', 'pro', '1999-01-01T00:00Z', 'invalid_argument', 'starts_at'],
     ['acme', 'pro', '2026-07-31T23:00Z', 'failed_precondition', 'starts_at'],
-    ['acme', 'euro', '2026-09-11T00:00Z', 'failed_precondition', 'plan_id'],
     ['acme', 'pro', '2026-01-01T00:00Z', 'failed_precondition', 'starts_at'],
   ])('%s to %s from %s is refused: %s', async (customerId, planId, startsAt, kind, field) => {
     await expect(start(customerId, planId, startsAt)).rejects.toMatchObject({ kind, field });
@@ -80,5 +81,34 @@ describe('subscribing', () => {
     expect(await openPeriods(store)).toContain('2026-09');
     store.usage.add('late', '2026-09-21T00:00Z');
     expect(await closePeriod(store, '2026-09', AbortSignal.timeout(10_000))).toMatchObject({ finals: 1, closed: true });
+  });
+});
+
+describe('ending a subscription', () => {
+  it('leaves the time from that second on in no span, until the next one starts', async () => {
+    await createCustomer(store, { customerId: 'leaves', name: 'Leaves Ltd', currency: 'USD' }, ACTOR);
+    await start('leaves', 'basic', '2026-11-01T00:00Z');
+    const endsAt = new Date('2026-11-10T10:15:30Z');
+    const all = await Promise.all([1, 2].map(() => endSubscription(store, { customerId: 'leaves', endsAt }, ACTOR)));
+    expect(all[1]).toEqual({ customerId: 'leaves', planId: '', startsAt: endsAt });
+    await start('leaves', 'euro', '2026-11-20T00:00Z');
+    const subscriptions = await listSubscriptions(store.db, { customerId: 'leaves' }, 10);
+    expect(subscriptions.map(({ planId }) => planId)).toEqual(['basic', '', 'euro']);
+    const spans = await readPriceSpans(store.db, 'leaves', parsePeriod('2026-11'));
+    expect(spans.map(({ plan, start: from, end }) => [plan.planId, from.toISOString(), end.toISOString()])).toEqual([
+      ['basic', '2026-11-01T00:00:00.000Z', '2026-11-10T10:15:30.000Z'],
+      ['euro', '2026-11-20T00:00:00.000Z', '2026-12-01T00:00:00.000Z'],
+    ]);
+    const [second] = await listSubscriptions(store.db, { customerId: 'leaves', after: subscriptions[0] }, 1);
+    expect(second).toEqual(subscriptions[1]);
+    expect(await listSubscriptions(store.db, { customerId: 'leaves', planId: 'euro' }, 10)).toEqual([subscriptions[2]]);
+    const records = (await listAudit(store.db, undefined, 100)).filter((each) => each.subject === 'leaves');
+    expect(records.filter((each) => each.action === 'customer.unsubscribed')).toHaveLength(1);
+  });
+
+  it('is refused where there is none', async () => {
+    await createCustomer(store, { customerId: 'never', name: 'Never Ltd', currency: 'USD' }, ACTOR);
+    const ended = endSubscription(store, { customerId: 'never', endsAt: new Date('2026-11-10T00:00Z') }, ACTOR);
+    await expect(ended).rejects.toMatchObject({ kind: 'failed_precondition', field: 'ends_at' });
   });
 });

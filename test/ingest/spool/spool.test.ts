@@ -153,14 +153,21 @@ describe('the bounds', () => {
   });
 
   it('of the quota in bytes of records', async () => {
-    const options = { segmentBytes: 8192 + 100 * 1032, quotaBytes: 4 * (8192 + 100 * 1032) };
+    const asked: number[] = [];
+    const retryAfterMs = (bytes: number) => asked.push(bytes) + 4000;
+    const options = { segmentBytes: 8192 + 100 * 1032, quotaBytes: 4 * (8192 + 100 * 1032), retryAfterMs };
     const { spool, events } = await openSpool(undefined, options);
     const bytesMax = Math.floor((options.quotaBytes * 4) / 5);
     for (let id = 1; id < Math.floor(bytesMax / 1032); id++) await spool.append(recordOf(id, 1000));
     // There is room for one more: what is taken and not yet written counts.
     const last = await Promise.allSettled([spool.append(recordOf(998, 1000)), spool.append(recordOf(999, 1000))]);
     expect(last.map((outcome) => outcome.status)).toEqual(['fulfilled', 'rejected']);
-    await expect(spool.append(recordOf(999, 1000))).rejects.toThrow(`takes at most ${bytesMax}`);
+    await expect(spool.append(recordOf(999, 1000))).rejects.toMatchObject({
+      message: expect.stringContaining(`takes at most ${bytesMax}`),
+      retryAfterMs: 4002,
+    });
+    // What is over the bound is what has to be stored first.
+    expect(asked).toEqual([1, 2].map(() => expect.toSatisfy((bytes: number) => bytes > 0 && bytes <= 1032)));
     expect(eventsOf(events, 'refused').map((event) => event.reason)).toEqual(['quota', 'quota']);
   });
 

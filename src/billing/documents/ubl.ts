@@ -1,0 +1,219 @@
+import type { Invoice as UblInvoice } from '@e-invoice-eu/core';
+import { z } from 'zod';
+import { CallerFault } from '../../lib/failure.ts';
+import { minorUnits } from '../currencies.ts';
+import type { Party } from '../invoice/invoice-input.ts';
+import type { Invoice, InvoiceLine, InvoiceTax } from '../invoice/invoice.ts';
+import {
+  addDecimals,
+  type Decimal,
+  formatDecimal,
+  fractionOf,
+  multiplyByDecimal,
+  parseDecimal,
+  roundHalfEven,
+  stripZeros,
+} from '../money.ts';
+import { dayOf, viewInvoice, type NamedInvoices } from './invoice-view.ts';
+
+/**
+ * An invoice as UBL 2.1 by EN 16931. The norm knows less than an invoice here may have: amounts of two digits, one VAT rate per line, prices without
+ * it, countries of both parties. Where one is not so, there is no such document. What it has no words for, such as tiers, is in the
+ * description of the line, which is then one piece at its amount.
+ */
+
+/** UN/ECE Recommendation 20; what has no code of its own is "one". */
+const UNIT_CODES: Readonly<Record<string, string>> = { 'core-hour': 'HUR', 'VM-hour': 'HUR', GB: 'E34' };
+const PIECE = 'C62';
+const DIGITS_MAX = 2;
+
+/** How VAT applies to a line: the category of EN 16931 (BT-151), with its rate, or the reason why there is none. */
+interface Vat {
+  readonly category: 'S' | 'Z' | 'AE' | 'E' | 'O';
+  readonly percent: string | undefined;
+  readonly reason: string | undefined;
+}
+
+const NOT_TAXABLE: Vat = { category: 'E', percent: '0', reason: 'Not taxable' };
+const NO_VAT: Vat = { category: 'O', percent: undefined, reason: 'Not subject to VAT' };
+
+/** @throws CallerFault failed_precondition where the norm cannot say what the invoice says */
+export async function renderUbl(invoice: Invoice, named: NamedInvoices): Promise<string> {
+  // The library checks it against its schema, code lists included.
+  const document = z.custom<UblInvoice>().parse({ 'ubl:Invoice': contentOf(invoice, named) });
+  // Half a second to load, and seldom asked for.
+  const { InvoiceService } = await import('@e-invoice-eu/core');
+  const service = new InvoiceService({ log: () => undefined, warn: () => undefined, error: () => undefined });
+  const text = await service.generate(document, { format: 'UBL', lang: 'en', noWarnings: true });
+  return typeof text === 'string' ? text : Buffer.from(text).toString();
+}
+
+function contentOf(invoice: Invoice, named: NamedInvoices): object {
+  const { seller, buyer, number, finalizedAt, dueAt, timeZone, currency } = invoice;
+  if (number === undefined || finalizedAt === undefined || invoice.state === 'void')
+    throw not('drafts and void invoices');
+  if (seller === undefined || buyer === undefined) throw not('an invoice without a seller');
+  if (minorUnits(currency) > DIGITS_MAX) throw not(`amounts in ${currency}, of more than two digits`);
+  if (invoice.pricesIncludeTax) throw not('prices with taxes in them');
+  if (invoice.taxes.length > 1) throw not('several taxes on the same amount');
+  const vat = vatOf(invoice.taxes[0]);
+  const view = viewInvoice(invoice, named);
+  const terms = [...view.notes, ...view.payment].join('\n');
+  return {
+    'cbc:CustomizationID': 'urn:cen.eu:en16931:2017',
+    'cbc:ID': number,
+    'cbc:IssueDate': dayOf(finalizedAt, timeZone),
+    ...(dueAt === undefined ? {} : { 'cbc:DueDate': dayOf(dueAt, timeZone) }),
+    'cbc:InvoiceTypeCode': '380',
+    'cbc:DocumentCurrencyCode': currency,
+    'cac:InvoicePeriod': {
+      'cbc:StartDate': dayOf(invoice.periodStart, timeZone),
+      'cbc:EndDate': dayOf(new Date(invoice.periodEnd.getTime() - 1), timeZone),
+    },
+    'cac:AccountingSupplierParty': partyOf(seller, vat, true),
+    'cac:AccountingCustomerParty': partyOf(buyer, vat, false),
+    ...(terms === '' ? {} : { 'cac:PaymentTerms': { 'cbc:Note': terms } }),
+    'cac:TaxTotal': [
+      { ...inCurrency('cbc:TaxAmount', invoice.tax, currency), 'cac:TaxSubtotal': subtotalsOf(invoice, vat) },
+    ],
+    'cac:LegalMonetaryTotal': {
+      ...inCurrency('cbc:LineExtensionAmount', invoice.net, currency),
+      ...inCurrency('cbc:TaxExclusiveAmount', invoice.net, currency),
+      ...inCurrency('cbc:TaxInclusiveAmount', invoice.total, currency),
+      ...inCurrency('cbc:PayableAmount', invoice.total, currency),
+    },
+    'cac:InvoiceLine': invoice.lines.map((line, index) => {
+      const details = view.lines[index]?.details ?? [];
+      return lineOf(line, index + 1, invoice, details, line.taxable ? vat : nontaxable(vat));
+    }),
+  };
+}
+
+function not(what: string): CallerFault {
+  const message = `format: EN 16931, and so UBL, has no ${what}; PDF, JSON and CSV can be had`;
+  return new CallerFault('failed_precondition', 'format', message);
+}
+
+function vatOf(tax: InvoiceTax | undefined): Vat {
+  if (tax === undefined) return NO_VAT;
+  if (tax.note !== '') {
+    return { category: tax.name === 'Reverse charge' ? 'AE' : 'E', percent: '0', reason: tax.note };
+  }
+  const percent = formatDecimal(stripZeros(decimal(tax.percent)));
+  return { category: percent === '0' ? 'Z' : 'S', percent, reason: undefined };
+}
+
+/** Where nothing is subject to VAT, this is not either: the norm does not mix the two. */
+function nontaxable(vat: Vat): Vat {
+  return vat.category === 'O' ? NO_VAT : NOT_TAXABLE;
+}
+
+function partyOf(party: Party, vat: Vat, isSeller: boolean): object {
+  const who = isSeller ? 'seller' : 'buyer';
+  if (party.country === '') throw not(`${who} without a country`);
+  // The norm could do without; the library asks for it, as the networks do that carry such documents.
+  if (party.email === '') throw not(`${who} without an e-mail address`);
+  const [street, additional, ...more] = party.addressLines;
+  const scheme = { 'cbc:CompanyID': party.taxId, 'cac:TaxScheme': { 'cbc:ID': 'VAT' } };
+  // Where nothing is subject to VAT the norm wants no VAT ids (BR-O-2 and 3).
+  const hasVatId = party.taxId !== '' && vat.category !== 'O';
+  return {
+    'cac:Party': {
+      'cbc:EndpointID': party.email,
+      'cbc:EndpointID@schemeID': 'EM',
+      'cac:PostalAddress': {
+        ...(street === undefined ? {} : { 'cbc:StreetName': street }),
+        ...(additional === undefined ? {} : { 'cbc:AdditionalStreetName': additional }),
+        ...(more.length === 0 ? {} : { 'cac:AddressLine': { 'cbc:Line': more.join(', ') } }),
+        'cac:Country': { 'cbc:IdentificationCode': party.country },
+      },
+      ...(hasVatId ? { 'cac:PartyTaxScheme': isSeller ? [scheme] : scheme } : {}),
+      'cac:PartyLegalEntity': { 'cbc:RegistrationName': party.name },
+    },
+  };
+}
+
+function subtotalsOf({ lines, tax, currency }: Invoice, vat: Vat): object[] {
+  const isOther = (line: InvoiceLine): boolean => !line.taxable && vat.category !== 'O';
+  const subtotal = (of: readonly InvoiceLine[], amount: string, category: Vat): object[] => {
+    if (of.length === 0) return [];
+    const sum = of.reduce((total, line) => addDecimals(total, decimal(line.amount)), decimal('0'));
+    return [
+      {
+        ...inCurrency('cbc:TaxableAmount', formatDecimal(sum), currency),
+        ...inCurrency('cbc:TaxAmount', amount, currency),
+        'cac:TaxCategory': categoryOf(category, true),
+      },
+    ];
+  };
+  return [
+    ...subtotal(
+      lines.filter((line) => !isOther(line)),
+      tax,
+      vat,
+    ),
+    ...subtotal(lines.filter(isOther), formatDecimal({ units: 0n, scale: minorUnits(currency) }), NOT_TAXABLE),
+  ];
+}
+
+function categoryOf({ category, percent, reason }: Vat, withReason: boolean): object {
+  return {
+    'cbc:ID': category,
+    ...(percent === undefined ? {} : { 'cbc:Percent': percent }),
+    ...(withReason && reason !== undefined ? { 'cbc:TaxExemptionReason': reason } : {}),
+    'cac:TaxScheme': { 'cbc:ID': 'VAT' },
+  };
+}
+
+function lineOf(line: InvoiceLine, position: number, invoice: Invoice, details: readonly string[], vat: Vat): object {
+  const { currency } = invoice;
+  const { quantity, unitCode, price } = pricedOf(line, currency);
+  const isPiece = unitCode === PIECE && line.unit !== '';
+  const said = [...(isPiece ? [`${line.quantity} ${line.unit}`] : []), ...details].join('\n');
+  return {
+    'cbc:ID': String(position),
+    'cbc:InvoicedQuantity': quantity,
+    'cbc:InvoicedQuantity@unitCode': unitCode,
+    ...inCurrency('cbc:LineExtensionAmount', line.amount, currency),
+    ...periodOf(line, invoice),
+    'cac:Item': {
+      ...(said === '' ? {} : { 'cbc:Description': said }),
+      'cbc:Name': line.description,
+      'cac:ClassifiedTaxCategory': categoryOf(vat, false),
+    },
+    'cac:Price': inCurrency('cbc:PriceAmount', price, currency),
+  };
+}
+
+/** None for what lies outside of the invoice's period, such as adjustments and fees in advance: the norm does not allow it. */
+function periodOf({ start, end }: InvoiceLine, { periodStart, periodEnd, timeZone }: Invoice): object {
+  if (start < periodStart || end > periodEnd) return {};
+  const days = {
+    'cbc:StartDate': dayOf(start, timeZone),
+    'cbc:EndDate': dayOf(new Date(end.getTime() - 1), timeZone),
+  };
+  return { 'cac:InvoicePeriod': days };
+}
+
+/** Quantity and price where they alone make the amount; one piece at the amount otherwise. Prices are never below 0. */
+function pricedOf(
+  { quantity, unit, unitPrice, amount }: InvoiceLine,
+  currency: string,
+): { quantity: string; unitCode: string; price: string } {
+  const exact = unitPrice === '' ? undefined : multiplyByDecimal(fractionOf(decimal(quantity)), decimal(unitPrice));
+  const rounded = exact && formatDecimal(roundHalfEven(exact, minorUnits(currency)));
+  const unitCode = UNIT_CODES[unit];
+  if (rounded === amount && unitCode !== undefined && !unitPrice.startsWith('-')) {
+    return { quantity, unitCode, price: unitPrice };
+  }
+  const isBelow = amount.startsWith('-');
+  return { quantity: isBelow ? '-1' : '1', unitCode: PIECE, price: isBelow ? amount.slice(1) : amount };
+}
+
+function inCurrency(name: string, amount: string, currency: string): object {
+  return { [name]: amount, [`${name}@currencyID`]: currency };
+}
+
+function decimal(text: string): Decimal {
+  return parseDecimal(text, 'invoice');
+}

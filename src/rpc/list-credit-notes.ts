@@ -1,0 +1,30 @@
+import type { HandlerContext } from '@connectrpc/connect';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ListCreditNotesRequest, ListCreditNotesResponseSchema } from '../../gen/billing/v1/credit_notes_pb.ts';
+import { listCreditNotes as list } from '../billing/invoice/credit-notes.ts';
+import type { BillingStore } from '../billing/store.ts';
+import { customerInScope } from './auth.ts';
+import { toCreditNoteMessage } from './credit-note-message.ts';
+import { pageSize } from './fields.ts';
+import { fromPageToken, pageOf } from './page-token.ts';
+
+/** The credit note. */
+const TOKEN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export function listCreditNotes({ db }: BillingStore) {
+  return async (
+    request: ListCreditNotesRequest,
+    context: HandlerContext,
+  ): Promise<MessageInitShape<typeof ListCreditNotesResponseSchema>> => {
+    const size = pageSize(request.pageSize, 100, 1000);
+    const before = fromPageToken(request.pageToken, TOKEN);
+    const customerId = customerInScope(context, request.customerId);
+    const filter = {
+      customerId: customerId === '' ? undefined : customerId,
+      invoiceId: request.invoiceId === '' ? undefined : request.invoiceId,
+      before,
+    };
+    const { page, nextPageToken } = pageOf(await list(db, filter, size + 1), size, (note) => note.creditNoteId);
+    return { creditNotes: page.map(toCreditNoteMessage), nextPageToken };
+  };
+}

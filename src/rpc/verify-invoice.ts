@@ -1,0 +1,18 @@
+import type { HandlerContext } from '@connectrpc/connect';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { VerifyInvoiceRequest, VerifyInvoiceResponseSchema } from '../../gen/billing/v1/invoices_pb.ts';
+import { readStoredInvoice } from '../billing/proof/stored-invoice.ts';
+import { type ProvingStore, verifyInvoice as verify } from '../billing/proof/verify-invoice.ts';
+import { checkInScope } from './invoice-in-scope.ts';
+
+export function verifyInvoice(store: ProvingStore) {
+  return async (
+    request: VerifyInvoiceRequest,
+    context: HandlerContext,
+  ): Promise<MessageInitShape<typeof VerifyInvoiceResponseSchema>> => {
+    const { customerId, invoiceId } = await readStoredInvoice(store.db, request.invoiceId);
+    checkInScope(context, customerId, request.invoiceId);
+    const { proved, steps } = await verify(store, invoiceId, context.signal);
+    return { proved, steps: steps.map((step) => ({ ...step })) };
+  };
+}

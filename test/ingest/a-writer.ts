@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import type { ClickHouseClient } from '@clickhouse/client';
+import { ClickHouseWriter, type DrainedBatch, type WriterOptions } from '../../src/ingest/clickhouse-writer.ts';
+import type { SpoolRecord } from '../../src/ingest/record.ts';
+import type { CircuitChange } from '../../src/lib/circuit-breaker.ts';
+
+/** A spool of records in memory; positions are counts. It gives as many records at once as fit. */
+export class ListedSpool {
+  readonly #payloads: readonly Buffer[];
+  readonly marks: number[] = [];
+  readonly #onMark: (end: number) => Promise<void>;
+
+  constructor(payloads: readonly Buffer[], onMark: (end: number) => Promise<void> = async () => undefined) {
+    this.#payloads = payloads;
+    this.#onMark = onMark;
+  }
+
+  async read(bytesMax: number): Promise<DrainedBatch<number> | undefined> {
+    const from = this.marks.at(-1) ?? 0;
+    if (from >= this.#payloads.length) return undefined;
+    let bytes = 0;
+    let end = from;
+    do bytes += this.#payloads[end++]?.length ?? 0;
+    while (end < this.#payloads.length && bytes + (this.#payloads[end]?.length ?? 0) <= bytesMax);
+    return { payloads: this.#payloads.slice(from, end), end };
+  }
+
+  async waitForRecords(signal: AbortSignal): Promise<void> {
+    if (!signal.aborted) await once(signal, 'abort');
+  }
+
+  async markApplied(end: number): Promise<void> {
+    await this.#onMark(end);
+    this.marks.push(end);
+  }
+
+  stats() {
+    const left = this.#payloads.slice(this.marks.at(-1) ?? 0);
+    return { unappliedRecords: left.length, unappliedBytes: left.reduce((sum, payload) => sum + payload.length, 0) };
+  }
+}
+
+/** A writer that is not running yet, with what it told. */
+export function aWriter(
+  spool: ListedSpool,
+  clickhouse: ClickHouseClient,
+  options: Partial<WriterOptions<number>> = {},
+) {
+  const failures: string[] = [];
+  const stored: number[] = [];
+  const circuits: CircuitChange['circuit']['name'][] = [];
+  const setAside: SpoolRecord[] = [];
+  const opened = Promise.withResolvers<void>();
+  const writer = new ClickHouseWriter({
+    spool,
+    clickhouse,
+    onStored: (rows) => stored.push(rows),
+    onFailed: (failure) => failures.push(failure),
+    onCircuit: ({ circuit }) => {
+      circuits.push(circuit.name);
+      if (circuit.name === 'open') opened.resolve();
+    },
+    setAside: async (record) => {
+      setAside.push({ ...record, rows: Buffer.from(record.rows) });
+      return 'a-file';
+    },
+    onSetAside: () => undefined,
+    ...options,
+  });
+  // The failure that opens the circuit is told right after.
+  const openedAndTold = opened.promise.then(() => new Promise(setImmediate));
+  /** `opened` resolves when the circuit opens for the first time. */
+  return { writer, failures, stored, circuits, setAside, opened: openedAndTold };
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { billingWindow } from '../../src/usage/billing-window.ts';
+import { type Conflict, listConflicts, resolveConflict, type WindowKey } from '../../src/usage/conflicts.ts';
+import { rollUp } from '../../src/usage/rollup.ts';
+import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
+import { clickHouseForTest } from '../database.ts';
+import { BASE, HOUR, MINUTE, type Report, report, store, valueHash } from './stored.ts';
+
+const { client } = await clickHouseForTest();
+const { signal } = new AbortController();
+const billing = new UsageForBilling(client);
+const DAY = { startNanos: BASE, endNanos: BASE + 24n * HOUR };
+
+function decisions(failing = false) {
+  const recorded: bigint[] = [];
+  const record = async (_: WindowKey, { valueHash: chosen }: { valueHash: bigint }): Promise<void> => {
+    if (failing) throw new Error('no record');
+    recorded.push(chosen);
+  };
+  return { recorded, conflicts: { clickhouse: client, clock: systemClock, record } };
+}
+
+/** A window of 7 and of 9 nanoseconds of CPU time, across an hour's edge; the first has been rolled up. */
+async function twoReports(): Promise<readonly [Report, Report]> {
+  const startNanos = BASE + HOUR - MINUTE / 2n;
+  const first = report(randomUUID(), 0, { startNanos, endNanos: startNanos + MINUTE, cpuTimeNanos: 7n });
+  const second = { ...first, cpuTimeNanos: 9n, region: 'us', receipt: 1n };
+  await store(client, [second, first]);
+  await rollUp({ clickhouse: client, clock: systemClock, signal });
+  return [first, second];
+}
+
+async function usage(customerId: string): Promise<string[]> {
+  await rollUp({ clickhouse: client, clock: systemClock, signal });
+  const rows = await billing.sumByRegion(customerId, DAY.startNanos, DAY.endNanos, signal);
+  return rows.map((row) => `${row.region} ${row.cpuTimeNanos}`);
+}
+
+async function listed(customerId: string, includeResolved = false): Promise<Conflict[]> {
+  return listConflicts(client, { customerId, includeResolved, ...DAY }, { after: undefined, limit: 100 }, signal);
+}
+
+function choice(of: Report) {
+  const { customerId, vmId, startNanos, endNanos } = of;
+  return { customerId, vmId, startNanos, endNanos, valueHash: valueHash(of), reason: 'its host was right' };
+}
+
+describe('a conflict', () => {
+  it('is listed with both values, who sent them and when, until somebody decides', async () => {
+    const [first, second] = await twoReports();
+    const found = await listed(first.customerId);
+    expect(found).toMatchObject([{ vmId: 'vm-1', startNanos: first.startNanos, resolution: undefined }]);
+    expect(found[0]?.reports).toMatchObject([
+      { cpuTimeNanos: 7n, valueHash: valueHash(first), receivedAtNanos: BASE, credentialId: 'key-1' },
+      { cpuTimeNanos: 9n, valueHash: valueHash(second), receivedAtNanos: BASE + 1n },
+    ]);
+    await resolveConflict(decisions().conflicts, choice(second), 'key-op', signal);
+    expect(await listed(first.customerId)).toEqual([]);
+    const [resolved] = await listed(first.customerId, true);
+    expect(resolved?.reports).toHaveLength(2);
+    expect(resolved?.resolution).toMatchObject({
+      valueHash: valueHash(second),
+      resolvedBy: 'key-op',
+      reason: 'its host was right',
+    });
+  });
+
+  it('counts the report that was chosen, in both hours, and the other one when that is chosen', async () => {
+    const [first, second] = await twoReports();
+    const { customerId, vmId, startNanos } = first;
+    expect(await usage(customerId)).toEqual(['eu 7']);
+    const { conflicts, recorded } = decisions();
+    await resolveConflict(conflicts, choice(second), 'key-op', signal);
+    expect(await billing.pendingHours(customerId, DAY.startNanos, DAY.endNanos, signal)).toBe(2);
+    expect(await usage(customerId)).toEqual(['us 9']);
+    const shown = await billingWindow(client, { customerId, vmId, startNanos, endNanos: undefined }, signal);
+    expect([shown.report, ...shown.conflicting].map((each) => each.cpuTimeNanos)).toEqual([9n, 7n]);
+    await resolveConflict(conflicts, choice(first), 'key-op', signal);
+    expect(await usage(customerId)).toEqual(['eu 7']);
+    expect(recorded).toEqual([valueHash(second), valueHash(first)]);
+  });
+
+  it('decided in the same way again changes nothing but computes the hours anew', async () => {
+    const [first, second] = await twoReports();
+    const { conflicts, recorded } = decisions();
+    const once = await resolveConflict(conflicts, choice(second), 'key-op', signal);
+    expect(await usage(first.customerId)).toEqual(['us 9']);
+    const again = await resolveConflict(conflicts, { ...choice(second), reason: 'again' }, 'key-2', signal);
+    expect(again.resolution).toEqual(once.resolution);
+    expect(recorded).toHaveLength(1);
+    expect(await billing.pendingHours(first.customerId, DAY.startNanos, DAY.endNanos, signal)).toBe(2);
+    expect(await usage(first.customerId)).toEqual(['us 9']);
+  });
+
+  it('stays open where the decision could not be put on record', async () => {
+    const [first, second] = await twoReports();
+    const deciding = resolveConflict(decisions(true).conflicts, choice(second), 'key-op', signal);
+    await expect(deciding).rejects.toThrow('no record');
+    expect(await listed(first.customerId)).toHaveLength(1);
+    expect(await usage(first.customerId)).toEqual(['eu 7']);
+  });
+
+  it('is refused a hash that no report has; a window that is no conflict, or is not there, has none to decide', async () => {
+    const [first, second] = await twoReports();
+    const { conflicts } = decisions();
+    const resolve = (changes: object) => resolveConflict(conflicts, { ...choice(second), ...changes }, 'k', signal);
+    await expect(resolve({ valueHash: 1n })).rejects.toMatchObject({ kind: 'invalid_argument', field: 'value_hash' });
+    await expect(resolve({ reason: '' })).rejects.toMatchObject({ kind: 'invalid_argument', field: 'reason' });
+    await expect(resolve({ vmId: 'vm-2' })).rejects.toMatchObject({ kind: 'not_found' });
+    const alone = report(first.customerId, 5);
+    await store(client, [alone, { ...alone, receipt: 9n }]);
+    const deciding = resolveConflict(conflicts, choice(alone), 'k', signal);
+    await expect(deciding).rejects.toMatchObject({ kind: 'failed_precondition' });
+  });
+});
+
+describe('a list of conflicts', () => {
+  it('has pages that cover each once, in the order of customer, VM and time', async () => {
+    const run = randomUUID();
+    const windows = ['a', 'b'].flatMap((name) =>
+      [3, 1, 2].map((minute) => report(`${run}-${name}`, minute, { vmId: `vm-${minute % 2}` })),
+    );
+    await store(
+      client,
+      windows.flatMap((each) => [each, { ...each, cpuTimeNanos: 99n, receipt: 1n }]),
+    );
+    const keys: string[] = [];
+    for (let after: Conflict | undefined; ;) {
+      const filter = { customerId: '', includeResolved: false, ...DAY };
+      const page = await listConflicts(client, filter, { after, limit: 2 }, signal);
+      expect(page.every(({ reports }) => reports.length === 2)).toBe(true);
+      keys.push(...page.map((each) => `${each.customerId} ${each.vmId} ${(each.startNanos - BASE) / MINUTE}`));
+      after = page.at(-1);
+      if (page.length < 2) break;
+    }
+    const expected = ['a', 'b'].flatMap((name) =>
+      ['vm-0 2', 'vm-1 1', 'vm-1 3'].map((rest) => `${run}-${name} ${rest}`),
+    );
+    expect(keys.filter((key) => key.startsWith(run))).toEqual(expected);
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+});
