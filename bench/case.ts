@@ -19,8 +19,11 @@ export interface Options {
 /** What a case is given. */
 export interface Bench {
   readonly options: Options;
-  /** Starts engines of the case's own, which are stopped and removed at its end. */
-  world(): Promise<World>;
+  /**
+   * Starts engines of the case's own, which are stopped and removed at its end.
+   * @param clickhouseConfig XML that is laid over the embedded ClickHouse's own configuration
+   */
+  world(clickhouseConfig?: string): Promise<World>;
   /** What cases before this one found, by their names. */
   readonly results: Readonly<Record<string, CaseResult>>;
   /** Tells whoever waits what is going on. */

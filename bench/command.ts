@@ -4,13 +4,14 @@ import type { Options } from './case.ts';
 export const USAGE = `Usage: npm run bench [-- CASE …] [options]
 
 Cases: ingest, query, live, rollup, invoice, spool, dedup, peers. All of them in about five minutes where none is named;
-a case that is named takes its full size.
+a case that is named takes its full size. Only where they are named: growth, shard, collectors, profile.
 
   --json FILE         writes all figures
   --seconds N         ingest: how long the stored rate is measured (60; 20 where no case is named)
-  --windows N|small   query, rollup, spool, dedup: how many windows
+                      growth, shard, collectors, profile: no run takes longer than this
+  --windows N|small   query, rollup, spool, dedup: how many windows; growth: how many are stored before, at most
   --customers N,N     invoice: how many customers
-  --vms N             ingest: how many VMs run at once (15,360)
+  --vms N             ingest: how many VMs run at once (15,360); growth: at most
   --url URL --key KEY drives a meterd that runs elsewhere, with a collector's key: ingest only, no ceiling, no exactness
 `;
 
@@ -24,8 +25,17 @@ const SECONDS = 60;
 const SECONDS_BRIEF = 20;
 const WINDOWS_SMALL = 100_000;
 
-/** @returns `undefined` where help is asked for. @throws Error naming what is wrong */
-export function parseCommand(args: readonly string[], known: readonly string[]): Command | undefined {
+/**
+ * @param usual the cases that run where none is named
+ * @param onRequest those that run only where they are named
+ * @returns `undefined` where help is asked for
+ * @throws Error naming what is wrong
+ */
+export function parseCommand(
+  args: readonly string[],
+  usual: readonly string[],
+  onRequest: readonly string[],
+): Command | undefined {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -41,14 +51,15 @@ export function parseCommand(args: readonly string[], known: readonly string[]):
     },
   });
   if (values.help === true) return undefined;
+  const known = [...usual, ...onRequest];
   for (const name of positionals) {
     if (!known.includes(name)) throw new Error(`case "${name}" is none of ${known.join(', ')}`);
   }
   const remote = remoteOf(values.url, values.key);
   const isBrief = positionals.length === 0 && remote === undefined;
-  const cases = remote === undefined ? known : ['ingest'];
+  const named = positionals.length === 0 ? usual : known.filter((name) => positionals.includes(name));
   return {
-    cases: cases.filter((name) => positionals.length === 0 || positionals.includes(name)),
+    cases: remote === undefined ? named : named.filter((name) => name === 'ingest'),
     jsonFile: values.json,
     options: {
       seconds: whole('--seconds', values.seconds) ?? (isBrief ? SECONDS_BRIEF : SECONDS),

@@ -1,12 +1,16 @@
 import { writeFile } from 'node:fs/promises';
 import type { Bench, Case, CaseResult } from './case.ts';
+import { collectors } from './cases/collectors.ts';
 import { dedup } from './cases/dedup.ts';
+import { growth } from './cases/growth.ts';
 import { ingest } from './cases/ingest.ts';
 import { invoice } from './cases/invoice.ts';
 import { live } from './cases/live.ts';
 import { peers } from './cases/peers.ts';
+import { profile } from './cases/profile.ts';
 import { query } from './cases/query.ts';
 import { rollup } from './cases/rollup.ts';
+import { shard } from './cases/shard.ts';
 import { spool } from './cases/spool.ts';
 import { parseCommand, USAGE } from './command.ts';
 import { thisMachine } from './machine.ts';
@@ -14,10 +18,12 @@ import { caseText, machineLine, meets } from './report.ts';
 import { closeWorlds, World } from './world.ts';
 
 /** In the order in which they run. */
-const CASES: Readonly<Record<string, Case>> = { ingest, query, live, rollup, invoice, spool, dedup, peers };
+const USUAL_CASES: Readonly<Record<string, Case>> = { ingest, query, live, rollup, invoice, spool, dedup, peers };
+/** These run only where they are named: they are about growing and about the inside, and take minutes. */
+const CASES_ON_REQUEST: Readonly<Record<string, Case>> = { growth, shard, collectors, profile };
 
 async function main(): Promise<undefined> {
-  const command = parseCommand(process.argv.slice(2), Object.keys(CASES));
+  const command = parseCommand(process.argv.slice(2), Object.keys(USUAL_CASES), Object.keys(CASES_ON_REQUEST));
   if (command === undefined) {
     process.stdout.write(USAGE);
     return undefined;
@@ -26,13 +32,13 @@ async function main(): Promise<undefined> {
   const bench: Bench = {
     options: command.options,
     results,
-    world: () => World.open(),
+    world: (clickhouseConfig) => World.open(clickhouseConfig),
     note: (text) => void process.stderr.write(`${text}\n`),
   };
   const machine = await thisMachine();
   process.stdout.write(`${machineLine(machine)}\n\n`);
   for (const name of command.cases) {
-    const run = CASES[name];
+    const run = USUAL_CASES[name] ?? CASES_ON_REQUEST[name];
     if (run === undefined) throw new Error(`there is no case ${name}`);
     const result = await runCase(run, bench);
     results[name] = result;

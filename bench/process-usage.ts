@@ -53,11 +53,25 @@ export function childrenWith(pid: number, word: string): number[] {
   return childrenOf(pid).filter((child) => readProc(child, 'cmdline').includes(word));
 }
 
+/** User and system time of a process's threads that are still there, by their names: several may have the same. */
+export function threadSecondsOf(pid: number): Map<string, number> {
+  const seconds = new Map<string, number>();
+  for (const task of tasksOf(pid)) {
+    const stat = readProc(pid, `task/${task}/stat`);
+    const [, name] = /\((.*)\)/s.exec(stat) ?? [];
+    if (name !== undefined) seconds.set(name, (seconds.get(name) ?? 0) + cpuSecondsIn(stat));
+  }
+  return seconds;
+}
+
 function ownCpuSeconds(pid: number): number {
+  return cpuSecondsIn(readProc(pid, 'stat'));
+}
+
+/** @param stat of a process or a thread: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+function cpuSecondsIn(stat: string): number {
   // The name, in brackets, may hold blanks.
-  const fields = readProc(pid, 'stat')
-    .replace(/^.*\) /, '')
-    .split(' ');
+  const fields = stat.replace(/^.*\) /s, '').split(' ');
   return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / TICKS_PER_SECOND;
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -6,6 +6,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { clientOf } from '../demo/clients.ts';
 import { type MeterdProcess, startMeterd, stopMeterd } from '../demo/meterd-process.ts';
 import { KeyRole, KeyService } from '../gen/billing/v1/keys_pb.ts';
+import { ADMIN_KEY_FILE } from '../src/access/first-key.ts';
 import { connectClickHouse } from '../src/storage/clickhouse/client.ts';
 import { migrateClickHouse } from '../src/storage/clickhouse/migrate.ts';
 import { type Engines, startEngines } from '../src/storage/engines.ts';
@@ -17,6 +18,10 @@ const REQUEST_TIMEOUT_MS = 600_000;
 const DRAIN_TIMEOUT_MS = 600_000;
 const POLL_MS = 50;
 const METERD_DATABASE = 'meterd';
+const METERD_FOLDER = 'meterd';
+
+/** For cases in which no job may run but what is measured: schedules that come once in four years. */
+export const NO_JOBS = { METERD_ROLLUP_SCHEDULE: '0 0 29 2 *', METERD_INVOICE_SCHEDULE: '0 0 29 2 *' };
 
 /** A meterd of the bench's own. */
 export interface BenchMeterd extends MeterdProcess {
@@ -50,9 +55,11 @@ export class World {
     this.clickhousePid = clickhousePid;
   }
 
-  static async open(): Promise<World> {
+  /** @param clickhouseConfig XML that is laid over the embedded ClickHouse's own configuration */
+  static async open(clickhouseConfig?: string): Promise<World> {
     await mkdir(RESULTS_FOLDER, { recursive: true });
     const folder = await mkdtemp(join(RESULTS_FOLDER, 'run-'));
+    if (clickhouseConfig !== undefined) await overlayConfig(folder, clickhouseConfig);
     // Tables are dropped while they are merged: ClickHouse calls that an error each time.
     const onLog = (engine: string, line: string): void => {
       if (/\b(FATAL|PANIC|Fatal)\b/.test(line)) process.stderr.write(`${engine}: ${line}\n`);
@@ -85,18 +92,22 @@ export class World {
 
   /** Starts meterd on these engines, with its spool in this world's folder. */
   async startMeterd(environment: Readonly<Record<string, string>> = {}): Promise<BenchMeterd> {
-    const meterd = await startMeterd(join(this.folder, 'meterd'), {
-      METERD_LISTEN: '127.0.0.1:0',
-      METERD_LOG_LEVEL: 'error',
-      CLICKHOUSE_URL: `${this.#engines.clickhouseUrl}/${METERD_DATABASE}`,
-      DATABASE_URL: this.#engines.databaseUrl,
-      ...environment,
-    });
-    const { pid } = meterd.child;
-    if (pid === undefined) throw new Error('meterd has no process');
+    const { pid, ...meterd } = await this.#start(METERD_FOLDER, environment);
     const keys = clientOf(KeyService, meterd.url, meterd.adminKey);
     const made = await keys.createKey({ name: 'bench', role: KeyRole.COLLECTOR, regions: ['*'], backfill: true });
     const started = { ...meterd, pid, collectorKey: made.secret };
+    this.#meterds.push(started);
+    return started;
+  }
+
+  /** Starts a meterd that only collects, with a spool of its own, beside one that was started before. */
+  async startCollector(beside: BenchMeterd, environment: Readonly<Record<string, string>> = {}): Promise<BenchMeterd> {
+    const folder = `collector-${this.#meterds.length}`;
+    await mkdir(join(this.folder, folder));
+    // The first of several on one PostgreSQL makes the admin key, and writes it into its own folder only.
+    await copyFile(join(this.folder, METERD_FOLDER, ADMIN_KEY_FILE), join(this.folder, folder, ADMIN_KEY_FILE));
+    const meterd = await this.#start(folder, { METERD_ROLES: 'collector', ...environment });
+    const started = { ...meterd, collectorKey: beside.collectorKey };
     this.#meterds.push(started);
     return started;
   }
@@ -131,6 +142,22 @@ export class World {
     return this.#closed;
   }
 
+  async #start(
+    folder: string,
+    environment: Readonly<Record<string, string>>,
+  ): Promise<Omit<BenchMeterd, 'collectorKey'>> {
+    const meterd = await startMeterd(join(this.folder, folder), {
+      METERD_LISTEN: '127.0.0.1:0',
+      METERD_LOG_LEVEL: 'error',
+      CLICKHOUSE_URL: `${this.#engines.clickhouseUrl}/${METERD_DATABASE}`,
+      DATABASE_URL: this.#engines.databaseUrl,
+      ...environment,
+    });
+    const { pid } = meterd.child;
+    if (pid === undefined) throw new Error('meterd has no process');
+    return { ...meterd, pid };
+  }
+
   #goOn(): void {
     if (this.#isStanding) process.kill(this.clickhousePid, 'SIGCONT');
     this.#isStanding = false;
@@ -146,6 +173,13 @@ export class World {
     await rm(this.folder, { recursive: true, force: true });
     openWorlds.delete(this);
   }
+}
+
+/** ClickHouse reads what lies in `config.d` beside its configuration, after it. */
+async function overlayConfig(folder: string, xml: string): Promise<void> {
+  const overlays = join(folder, 'clickhouse', 'config.d');
+  await mkdir(overlays, { recursive: true, mode: 0o700 });
+  await writeFile(join(overlays, 'bench.xml'), xml, { mode: 0o600 });
 }
 
 async function unstoredBytes({ url }: BenchMeterd): Promise<number> {

@@ -1,19 +1,11 @@
 import type { Figure } from '../case.ts';
 import type { RunResult } from '../load/messages.ts';
-import type { ProcessUsage } from '../process-usage.ts';
+import { microsPerWindow, type Stored, sum } from '../stored-rate.ts';
 
 /** What the same rows cost with nothing else running, in windows a second. */
 export interface Rates {
   readonly ceiling: number;
   readonly textbook: number;
-}
-
-/** The measurement of the stored rate. */
-export interface Stored {
-  readonly run: RunResult;
-  readonly storedPerSecond: number;
-  readonly usage: ProcessUsage;
-  readonly clickhouseCpuSeconds: number;
 }
 
 /** All that was measured of one meterd. */
@@ -37,8 +29,7 @@ export interface Storage {
 /** The table's lines. */
 export function figuresOf({ ceiling, textbook }: Rates, driven: Driven, bytesPerWindow: number): Figure[] {
   const { stored, offered, standing, smallCpuMs, emptyCpuMs } = driven;
-  const { run, usage, storedPerSecond } = stored;
-  const acked = (run.windows * 1000) / run.elapsedMs;
+  const { windows, usage, storedPerSecond, ackedPerSecond } = stored;
   const rate = 'windows/s';
   const mib = 1024 * 1024;
   return [
@@ -63,11 +54,20 @@ export function figuresOf({ ceiling, textbook }: Rates, driven: Driven, bytesPer
       against: { what: 'textbook', value: textbook },
       target: { atLeast: textbook * 4 },
     },
-    { what: 'acknowledged rate', value: acked, unit: rate, against: { what: 'ceiling', value: ceiling } },
+    { what: 'acknowledged rate', value: ackedPerSecond, unit: rate, against: { what: 'ceiling', value: ceiling } },
     ...latencyFigures('ack', offered, 1),
     ...latencyFigures('ack, ClickHouse standing', standing, 2),
-    { what: 'CPU a window, meterd', value: perWindow(usage.cpuSeconds, run), unit: 'µs', target: { atMost: 2.5 } },
-    { what: 'CPU a window, ClickHouse', value: perWindow(stored.clickhouseCpuSeconds, run), unit: 'µs' },
+    {
+      what: 'CPU a window, meterd',
+      value: microsPerWindow(usage.cpuSeconds, windows),
+      unit: 'µs',
+      target: { atMost: 2.5 },
+    },
+    {
+      what: 'CPU a window, ClickHouse',
+      value: microsPerWindow(sum(stored.clickhouseCpuSeconds), windows),
+      unit: 'µs',
+    },
     {
       what: 'CPU a call of 10 windows',
       value: smallCpuMs * 1000,
@@ -97,10 +97,10 @@ export function latencyFigures(what: string, run: RunResult, times: number): Fig
 /** What `--json` has. */
 export function jsonOf({ ceiling, textbook }: Rates, driven: Driven, storage: Storage): Record<string, unknown> {
   const { stored, offered, standing, smallCpuMs, emptyCpuMs } = driven;
-  const { run, usage, storedPerSecond } = stored;
+  const { usage, storedPerSecond } = stored;
   return {
     storedWindowsPerSecond: storedPerSecond,
-    ackedWindowsPerSecond: (run.windows * 1000) / run.elapsedMs,
+    ackedWindowsPerSecond: stored.ackedPerSecond,
     ceilingRowsPerSecond: ceiling,
     ratioToCeiling: storedPerSecond / ceiling,
     textbookWindowsPerSecond: textbook,
@@ -108,9 +108,9 @@ export function jsonOf({ ceiling, textbook }: Rates, driven: Driven, storage: St
     ackP99Ms: offered.p99Ms,
     ackP50MsClickHouseStanding: standing.p50Ms,
     ackP99MsClickHouseStanding: standing.p99Ms,
-    meterdCpuMicrosPerWindow: perWindow(usage.cpuSeconds, run),
-    clickhouseCpuMicrosPerWindow: perWindow(stored.clickhouseCpuSeconds, run),
-    loadCpuMicrosPerWindow: perWindow(run.cpuSeconds, run),
+    meterdCpuMicrosPerWindow: microsPerWindow(usage.cpuSeconds, stored.windows),
+    clickhouseCpuMicrosPerWindow: microsPerWindow(sum(stored.clickhouseCpuSeconds), stored.windows),
+    loadCpuMicrosPerWindow: microsPerWindow(stored.loadCpuSeconds, stored.windows),
     smallBatchCpuMicros: smallCpuMs * 1000,
     emptyCallCpuMicros: emptyCpuMs * 1000,
     residentBytesMax: usage.residentBytesMax,
@@ -118,13 +118,8 @@ export function jsonOf({ ceiling, textbook }: Rates, driven: Driven, storage: St
     bytesPerWindow: storage.bytesPerWindow,
     bytesPerWindowByColumn: storage.bytesByColumn,
     windows: driven.windows,
-    duplicates: run.duplicate,
-    refusals: run.refusals,
+    duplicates: stored.duplicates,
+    refusals: stored.refusals,
     exact: driven.wrong.length === 0 && storage.wrong.length === 0,
   };
-}
-
-/** In microseconds. */
-export function perWindow(cpuSeconds: number, run: RunResult): number {
-  return Number(((cpuSeconds * 1_000_000) / run.windows).toPrecision(3));
 }

@@ -12,25 +12,15 @@ import type { Bench, CaseResult } from '../case.ts';
 import { compareStored, windowsOf } from '../exactness.ts';
 import { fleetSpec } from '../generator/generator.ts';
 import type { FleetSpec } from '../generator/fleet.ts';
-import { LoadProcess } from '../load/load-process.ts';
+import type { LoadProcess } from '../load/load-process.ts';
 import type { RunResult } from '../load/messages.ts';
-import { cpuSecondsOf, UsageWatch } from '../process-usage.ts';
-import { rawInsertRate } from '../raw-insert.ts';
+import { cpuSecondsOf } from '../process-usage.ts';
+import { rawInserts } from '../raw-insert.ts';
+import { atHighestRate, microsPerWindow, openLane, startLoad, storedRate } from '../stored-rate.ts';
 import { textbookRate } from '../textbook.ts';
 import type { BenchMeterd, World } from '../world.ts';
-import {
-  type Driven,
-  figuresOf,
-  jsonOf,
-  latencyFigures,
-  perWindow,
-  type Rates,
-  type Storage,
-  type Stored,
-} from './ingest-report.ts';
+import { type Driven, figuresOf, jsonOf, latencyFigures, type Rates, type Storage } from './ingest-report.ts';
 
-const CONNECTIONS = 8;
-const IN_FLIGHT = 32;
 const OFFERED_WINDOWS_PER_SECOND = 50_000;
 const OPEN_IN_FLIGHT_MAX = 512;
 const SMALL_IN_FLIGHT = 64;
@@ -53,6 +43,7 @@ export async function ingest(bench: Bench): Promise<CaseResult> {
   const world = await bench.world();
   const rates = await baselines(bench, world, fleets.large);
   const driven = await drive(bench, world, fleets);
+  const { stored } = driven;
   await world.close();
   bench.note('ingest: bytes per window on disk …');
   const storage = await storedBytes(bench, windows ?? (isBrief ? STORAGE_WINDOWS_BRIEF : STORAGE_WINDOWS));
@@ -62,7 +53,7 @@ export async function ingest(bench: Bench): Promise<CaseResult> {
     wrong: [...driven.wrong, ...storage.wrong],
     remarks: [
       `${driven.windows.toLocaleString('en')} windows acknowledged and compared, resends included`,
-      `the load generator took ${perWindow(driven.stored.run.cpuSeconds, driven.stored.run)} µs of CPU a window`,
+      `the load generator took ${microsPerWindow(stored.loadCpuSeconds, stored.windows)} µs of CPU a window`,
     ],
   };
 }
@@ -81,7 +72,8 @@ async function baselines(bench: Bench, world: World, spec: FleetSpec): Promise<R
   let ceiling = 0;
   for (const lanes of [1, 2]) {
     const clickhouse = await world.clickhouse(`ceiling_${lanes}`);
-    ceiling = Math.max(ceiling, await rawInsertRate(clickhouse, spec, { forMs, lanes }));
+    const { perSecond } = await rawInserts(clickhouse, spec, { forMs, lanes });
+    ceiling = Math.max(ceiling, perSecond);
     await clickhouse.command({ query: `DROP DATABASE ceiling_${lanes} SYNC` });
   }
   bench.note('ingest: the textbook pipeline …');
@@ -93,48 +85,25 @@ async function baselines(bench: Bench, world: World, spec: FleetSpec): Promise<R
 
 async function drive(bench: Bench, world: World, fleets: { large: FleetSpec; small: FleetSpec }): Promise<Driven> {
   const meterd = await world.startMeterd();
-  const target = { url: meterd.url, key: meterd.collectorKey, connections: CONNECTIONS };
-  const load = await LoadProcess.start(target, [fleets.large, fleets.small]);
+  const lane = await openLane(world, meterd, [fleets.large, fleets.small]);
+  const { load } = lane;
   const forMs = Math.min(15_000, bench.options.seconds * 1000);
-  try {
-    bench.note(`ingest: the stored rate, for ${bench.options.seconds} s …`);
-    const stored = await storedRate(world, meterd, load, bench.options.seconds * 1000);
-    bench.note(`ingest: acks at ${OFFERED_WINDOWS_PER_SECOND.toLocaleString('en')} windows/s offered …`);
-    const offered = await atOfferedRate(load, forMs);
-    await world.drained(meterd);
-    bench.note('ingest: the same while ClickHouse stands still …');
-    const standing = await world.whileClickHouseStands(() => atOfferedRate(load, forMs));
-    await world.drained(meterd);
-    bench.note('ingest: small batches …');
-    const smallCpuMs = await cpuMsPerCall(meterd, load, FLEETS.small, forMs / 4);
-    await world.drained(meterd);
-    const emptyCpuMs = await cpuMsPerCall(meterd, load, FLEETS.none, forMs / 4);
-    bench.note('ingest: comparing what is stored with what was sent …');
-    const tally = await load.tally();
-    const wrong = await compareStored(await world.meterdDatabase(), tally);
-    return { stored, offered, standing, smallCpuMs, emptyCpuMs, windows: windowsOf(tally), wrong };
-  } finally {
-    load.stop();
-  }
-}
-
-/** At the highest rate, from the first call until all that was acknowledged is to be seen in ClickHouse. */
-async function storedRate(world: World, meterd: BenchMeterd, load: LoadProcess, forMs: number): Promise<Stored> {
-  const watch = new UsageWatch(meterd.pid);
-  const cpuBefore = cpuSecondsOf(world.clickhousePid);
-  const startedMs = performance.now();
-  const run = await load.run({
-    fleet: FLEETS.large,
-    pace: { kind: 'closed', inFlight: IN_FLIGHT },
-    forMs,
-    batchesMax: Number.MAX_SAFE_INTEGER,
-    resends: true,
-  });
+  bench.note(`ingest: the stored rate, for ${bench.options.seconds} s …`);
+  const stored = await storedRate([lane], bench.options.seconds * 1000);
+  bench.note(`ingest: acks at ${OFFERED_WINDOWS_PER_SECOND.toLocaleString('en')} windows/s offered …`);
+  const offered = await atOfferedRate(load, forMs);
   await world.drained(meterd);
-  const seconds = (performance.now() - startedMs) / 1000;
-  const usage = watch.stop();
-  const clickhouseCpuSeconds = cpuSecondsOf(world.clickhousePid) - cpuBefore;
-  return { run, storedPerSecond: run.windows / seconds, usage, clickhouseCpuSeconds };
+  bench.note('ingest: the same while ClickHouse stands still …');
+  const standing = await world.whileClickHouseStands(() => atOfferedRate(load, forMs));
+  await world.drained(meterd);
+  bench.note('ingest: small batches …');
+  const smallCpuMs = await cpuMsPerCall(meterd, load, FLEETS.small, forMs / 4);
+  await world.drained(meterd);
+  const emptyCpuMs = await cpuMsPerCall(meterd, load, FLEETS.none, forMs / 4);
+  bench.note('ingest: comparing what is stored with what was sent …');
+  const tally = await load.tally();
+  const wrong = await compareStored(await world.meterdDatabase(), tally);
+  return { stored, offered, standing, smallCpuMs, emptyCpuMs, windows: windowsOf(tally), wrong };
 }
 
 function atOfferedRate(load: LoadProcess, forMs: number): Promise<RunResult> {
@@ -168,24 +137,17 @@ async function storedBytes(bench: Bench, windows: number): Promise<Storage> {
   // Each host sends half a day or so: long runs of one VM, as a table has them.
   const hosts = Math.ceil(windows / (STORAGE_VMS_PER_HOST * 720));
   const spec = fleetSpec({ nowMs: Date.now(), hosts, vmsPerHost: STORAGE_VMS_PER_HOST, shapes: undefined });
-  const target = { url: meterd.url, key: meterd.collectorKey, connections: CONNECTIONS };
-  const load = await LoadProcess.start(target, [spec]);
-  try {
-    await load.run({
-      fleet: FLEETS.large,
-      pace: { kind: 'closed', inFlight: IN_FLIGHT },
-      forMs: STORAGE_TIMEOUT_MS,
-      batchesMax: Math.ceil(windows / WINDOWS_PER_BATCH),
-      resends: false,
-    });
-    await world.drained(meterd);
-    const clickhouse = await world.meterdDatabase();
-    await clickhouse.command({ query: 'OPTIMIZE TABLE windows FINAL' });
-    return { ...(await sizesOf(clickhouse)), wrong: await compareStored(clickhouse, await load.tally()) };
-  } finally {
-    load.stop();
-    await world.close();
-  }
+  const { load } = await openLane(world, meterd, [spec]);
+  const all = atHighestRate(FLEETS.large, STORAGE_TIMEOUT_MS, Math.ceil(windows / WINDOWS_PER_BATCH));
+  await load.run({ ...all, resends: false });
+  await world.drained(meterd);
+  const clickhouse = await world.meterdDatabase();
+  // As the large parts of a table are; small ones are one file, whose columns ClickHouse does not tell apart.
+  await clickhouse.command({ query: 'ALTER TABLE windows MODIFY SETTING min_bytes_for_wide_part = 0' });
+  await clickhouse.command({ query: 'OPTIMIZE TABLE windows FINAL' });
+  const stored = { ...(await sizesOf(clickhouse)), wrong: await compareStored(clickhouse, await load.tally()) };
+  await world.close();
+  return stored;
 }
 
 async function sizesOf(clickhouse: ClickHouseClient): Promise<Omit<Storage, 'wrong'>> {
@@ -209,17 +171,10 @@ async function ingestElsewhere(bench: Bench, { url, key }: { url: string; key: s
   const { large } = fleetsOf(bench.options.vms);
   // Each run reports VMs of its own: the same windows again would be duplicates.
   const firstHost = Math.floor(Date.now() / 1000) % SMALL_FIRST_HOST;
-  const load = await LoadProcess.start({ url, key, connections: CONNECTIONS }, [{ ...large, firstHost }]);
+  const load = await startLoad({ url, key }, [{ ...large, firstHost }]);
   try {
-    const pace = { kind: 'closed', inFlight: IN_FLIGHT } as const;
     const forMs = bench.options.seconds * 1000;
-    const run = await load.run({
-      fleet: FLEETS.large,
-      pace,
-      forMs,
-      batchesMax: Number.MAX_SAFE_INTEGER,
-      resends: true,
-    });
+    const run = await load.run(atHighestRate(FLEETS.large, forMs));
     const offered = await atOfferedRate(load, Math.min(15_000, forMs));
     const acked = (run.windows * 1000) / run.elapsedMs;
     return {

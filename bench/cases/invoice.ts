@@ -15,14 +15,13 @@ import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
 import { connectPostgres, type Postgres } from '../../src/storage/postgres/client.ts';
 import type { Bench, CaseResult, Figure } from '../case.ts';
 import { UsageWatch } from '../process-usage.ts';
-import type { BenchMeterd } from '../world.ts';
+import { type BenchMeterd, NO_JOBS } from '../world.ts';
 
 const CUSTOMERS = [1_000, 10_000, 30_000];
 const CUSTOMERS_BRIEF = [200];
 const VMS_PER_CUSTOMER = 10;
 const HOURS_PER_STATEMENT = 5_000_000;
 const SETTLED_MS = 2 * 86_400_000;
-const PRICES_FROM = '2020-01-01T00:00:00Z';
 const WRONG_NAMED_MAX = 10;
 const PLAN = 'bench';
 const RATES = { cpuPerCoreHour: 0.05, memoryPerGbHour: 0.02, diskIoPerGb: 0.01, networkPerGb: 0.01 };
@@ -73,15 +72,13 @@ function figuresOf({ customers, seconds, residentBytesMax }: Closed): Figure[] {
 async function closeMonth(bench: Bench, customers: number): Promise<Closed> {
   const month = lastSettledMonth(Date.now());
   const world = await bench.world();
-  // No job but the one that is measured.
-  const never = '0 0 29 2 *';
-  const meterd = await world.startMeterd({ METERD_ROLLUP_SCHEDULE: never, METERD_INVOICE_SCHEDULE: never });
+  const meterd = await world.startMeterd(NO_JOBS);
   const clickhouse = await world.meterdDatabase();
   const postgres = connectPostgres(world.databaseUrl);
   try {
     bench.note(`invoice: filling in ${customers.toLocaleString('en')} customers …`);
     await fillHours(clickhouse, month, customers);
-    await fillCustomers(postgres, meterd, customers);
+    await fillCustomers(postgres, meterd, month, customers);
     bench.note('invoice: closing the month …');
     const watch = new UsageWatch(meterd.pid);
     const startedMs = performance.now();
@@ -122,9 +119,10 @@ function hoursSql(month: Month, from: number, rows: number): string {
     FROM numbers(${from}, ${rows})`;
 }
 
-async function fillCustomers({ pool }: Postgres, meterd: BenchMeterd, customers: number): Promise<void> {
+/** They begin with the month: closing it is what is measured, not the months before. */
+async function fillCustomers({ pool }: Postgres, meterd: BenchMeterd, month: Month, customers: number): Promise<void> {
   const plans = clientOf(PlanService, meterd.url, meterd.adminKey);
-  const validFrom = timestampFromMs(Date.parse(PRICES_FROM));
+  const validFrom = timestampFromMs(month.startMs);
   await plans.publishPlan({ planId: PLAN, currency: 'USD', rates: RATES, validFrom });
   const ids = `SELECT 'cust-' || lpad(n::text, 7, '0') AS id FROM generate_series(1, ${customers}) AS n`;
   await pool.query(
@@ -133,7 +131,7 @@ async function fillCustomers({ pool }: Postgres, meterd: BenchMeterd, customers:
   await pool.query(
     `INSERT INTO subscriptions (customer_id, starts_at, plan_id, created_at)
      SELECT id, $1, $2, now() FROM (${ids}) AS i`,
-    [PRICES_FROM, PLAN],
+    [new Date(month.startMs), PLAN],
   );
 }
 

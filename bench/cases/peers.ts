@@ -13,12 +13,12 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { codeOf } from '../../src/lib/failure.ts';
 import { retry } from '../../src/lib/retry.ts';
 import type { Bench, CaseResult, Figure } from '../case.ts';
+import { freePort } from '../free-port.ts';
 import { fleetSpec, Generator } from '../generator/generator.ts';
 import { fillLines } from '../generator/line-template.ts';
 import { textbookRate } from '../textbook.ts';
@@ -205,14 +205,4 @@ async function isInstalled(binary: string): Promise<boolean> {
     if (codeOf(error) === 127 || codeOf(error) === 1) return false;
     throw error;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
-  return address.port;
 }

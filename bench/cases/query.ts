@@ -5,7 +5,12 @@
  * sends at half of the stored rate that the ingest case found (or at 50,000 windows/s), into the month's last day, while
  * two callers ask by turns for a customer's month by day and for single windows.
  *
- * Not measured: many callers at once; data that does not fit into the page cache.
+ * All windows that come in lie in the same one or two hours, so every month that is asked for holds an hour that waits for
+ * the rollup and is computed from raw windows. Each caller asks its next question when it has the answer: p99 is that of
+ * some hundreds of calls, whose number is told, and a slow machine gets fewer of them.
+ *
+ * Not measured: many callers at once; data that does not fit into the page cache; hours with gaps, overlaps or changes of
+ * region, which take the general way.
  */
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ClickHouseClient } from '@clickhouse/client';
@@ -36,9 +41,13 @@ const FLEET_FIRST_HOST = 900_000;
 const TIMEOUT_MS = 1_800_000;
 const P99_MS_MAX = 50;
 
+interface Latencies extends Percentiles {
+  readonly calls: number;
+}
+
 interface Measured {
-  readonly month: Percentiles;
-  readonly window: Percentiles;
+  readonly month: Latencies;
+  readonly window: Latencies;
   readonly run: RunResult;
 }
 
@@ -74,8 +83,11 @@ export async function query(bench: Bench): Promise<CaseResult> {
       usageP99Ms: month.p99Ms,
       windowP50Ms: window.p50Ms,
       windowP99Ms: window.p99Ms,
+      usageCalls: month.calls,
+      windowCalls: window.calls,
     },
     wrong: [],
+    remarks: [`of ${month.calls} calls of GetCustomerUsage and ${window.calls} of GetBillingWindow`],
   };
 }
 
@@ -114,14 +126,14 @@ async function measure(meterd: BenchMeterd, filling: Filling, rate: number, forM
 }
 
 /** Asks again and again, one question after the other. */
-async function timed(untilMs: number, ask: () => Promise<void>): Promise<Percentiles> {
+async function timed(untilMs: number, ask: () => Promise<void>): Promise<Latencies> {
   const latenciesMs: number[] = [];
   while (performance.now() < untilMs) {
     const askedMs = performance.now();
     await ask();
     latenciesMs.push(performance.now() - askedMs);
   }
-  return percentiles(latenciesMs);
+  return { ...percentiles(latenciesMs), calls: latenciesMs.length };
 }
 
 function usageOfMonth(meterd: BenchMeterd, filling: Filling): () => Promise<void> {

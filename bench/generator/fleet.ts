@@ -15,6 +15,8 @@ export interface FleetSpec {
   /** Unix minutes: no window ends later. */
   readonly lastMinute: number;
   readonly customers: number;
+  /** Numbers of customers start here: two fleets with numbers of their own share no customer. */
+  readonly firstCustomer: number;
   /**
    * How many hosts have values of their own; the others repeat theirs under other VM ids. Sending is then mostly
    * copying, and the generator stays far cheaper than what it measures. `undefined`: every batch has values of its own,
@@ -105,7 +107,7 @@ function vmsOf(spec: FleetSpec, shape: number): VmShape[] {
     const cores = 1 << random.below(5);
     return {
       region,
-      customerId: skewedCustomer(random, spec.customers),
+      customerId: skewedCustomer(random, spec),
       suffix: random.below(0x1_0000_0000).toString(16).padStart(8, '0'),
       cores,
       memoryPages: cores * GIB_PAGES * (1 << random.between(1, 3)),
@@ -129,9 +131,9 @@ function runs(slot: number, vmsPerHost: number, phase: number): boolean {
 }
 
 /** A few customers have most of the VMs: the n-th is picked about 1/n as often as the first. */
-function skewedCustomer(random: Random, customers: number): string {
+function skewedCustomer(random: Random, { customers, firstCustomer }: FleetSpec): string {
   const rank = Math.floor(Math.exp((random.below(1_000_000) / 1_000_000) * Math.log(customers + 1)));
-  return `cust-${String(Math.min(rank, customers)).padStart(5, '0')}`;
+  return `cust-${String(firstCustomer - 1 + Math.min(rank, customers)).padStart(5, '0')}`;
 }
 
 function* readingsOf(random: Random, vm: VmShape, phase: number, minutes: number): Generator<Reading> {

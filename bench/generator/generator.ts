@@ -29,6 +29,7 @@ export function fleetSpec(given: Partial<FleetSpec> & { readonly nowMs: number }
     firstMinute: Math.ceil(firstMinute / PHASE_MINUTES) * PHASE_MINUTES,
     lastMinute: Math.floor(nowMs / 60_000),
     customers: 500,
+    firstCustomer: 1,
     shapes: 32,
     ...chosen,
   };

@@ -30,13 +30,18 @@ it(
       'bytesPerWindow',
     ];
     for (const name of numbers) expect(measured.ingest[name], name).toSatisfy((value) => Number(value) > 0);
+    const byColumn = Object.entries(measured.ingest['bytesPerWindowByColumn'] ?? {});
+    expect(byColumn.find(([column]) => column === 'value_hash')?.[1]).toBeCloseTo(8, 1);
     expect(measured.ingest['duplicates']).toSatisfy((value) => Number(value) > 0);
   },
   TIMEOUT_MS,
 );
 
-it('says which case it does not know', async () => {
-  await expect(promisify(execFile)(process.execPath, [MAIN, 'ingst'])).rejects.toMatchObject({
-    stderr: expect.stringContaining('"ingst" is none of'),
-  });
+it('says which case it does not know, and tells of every one that it knows', async () => {
+  const failed: unknown = await promisify(execFile)(process.execPath, [MAIN, 'ingst']).catch((error: unknown) => error);
+  const [, known = ''] = /"ingst" is none of (.*)/.exec(String(failed)) ?? [];
+  const { stdout: help } = await promisify(execFile)(process.execPath, [MAIN, '--help']);
+  const names = known.split(', ');
+  expect(names).toContain('growth');
+  for (const name of names) expect(help, name).toMatch(new RegExp(`^(Cases|a case).*\\b${name}\\b`, 'm'));
 });

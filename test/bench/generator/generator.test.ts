@@ -102,6 +102,17 @@ describe('the generator', () => {
     expect(keys.size).toBe(100 * 100);
   });
 
+  it('gives fleets customers of their own where their numbers are apart', () => {
+    const customersFrom = (firstCustomer: number): Set<string> => {
+      const spec = fleetSpec({ nowMs: NOW_MS, hosts: 8, customers: 20, firstCustomer });
+      const batches = Array.from({ length: spec.hosts }, (_, number) => requestOf(spec, number).metrics);
+      return new Set(batches.flat().map((metrics) => metrics.customerId));
+    };
+    const [first, second] = [customersFrom(1), customersFrom(21)];
+    expect([first.has('cust-00001'), first.size, second.size]).toEqual([true, 20, 20]);
+    expect([...first].filter((customerId) => second.has(customerId))).toEqual([]);
+  });
+
   it('says when a fleet has no more windows that are over', () => {
     const generator = Generator.ofRequests(fleetSpec({ nowMs: NOW_MS, hosts: 1 }));
     expect(() => generator.job(34 * 144)).toThrow(/more hosts are needed/);
