@@ -49,6 +49,7 @@ export async function live(bench: Bench): Promise<CaseResult> {
   bench.note('live: sending …');
   const sent = await Promise.race([sendBatches(meterd, watch, Math.min(FOR_MS, bench.options.seconds * 1000)), failed]);
   const expected = sent * (SUBSCRIBERS / CUSTOMERS);
+  // Updates that are still missing after that time are told of below, as wrong.
   await Promise.race([until(() => watch.arrivals.length >= expected, 'updates').catch(() => undefined), failed]);
   leave.abort();
   await Promise.all(streams);

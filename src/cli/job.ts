@@ -67,6 +67,7 @@ async function withProgress<T>(
       await show();
     }
   };
+  // The bar is only for show: what counts is how the run itself ends, and that is not passed over.
   const polling = poll().catch(() => undefined);
   try {
     return await running;

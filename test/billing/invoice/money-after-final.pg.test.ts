@@ -41,6 +41,13 @@ async function owed(store: TestStore, customerId: string): Promise<string | unde
   return balance?.amount;
 }
 
+/** Of an amount with two decimals, or of none at all. */
+function centsOf(amount: string | undefined): bigint {
+  const text = amount ?? '0.00';
+  expect(text).toMatch(/^-?\d+\.\d\d$/);
+  return BigInt(text.replace('.', ''));
+}
+
 describe('payments', () => {
   it('make an invoice paid once nothing is due, and final again where one is taken back', async () => {
     const { store, invoice, customerId } = await aFinal(2000n);
@@ -68,7 +75,7 @@ describe('credit notes', () => {
     await assert(
       asyncProperty(array(integer({ min: 1, max: 6000 }), { maxLength: 6 }), async (cents) => {
         const { store, invoice, customerId } = await aFinal(2000n);
-        let left = 10_000;
+        let left = 10_000n;
         for (const [index, part] of cents.entries()) {
           const lines = [
             { invoiceLine: 1, amount: `${Math.floor(part / 100)}.${String(part % 100).padStart(2, '0')}` },
@@ -80,18 +87,18 @@ describe('credit notes', () => {
             lines,
           };
           const made = createCreditNote(store, request, ACTOR);
-          if (part > left) await expect(made).rejects.toMatchObject({ kind: 'failed_precondition' });
-          else left -= Number((await made).total.replace('.', ''));
+          if (BigInt(part) > left) await expect(made).rejects.toMatchObject({ kind: 'failed_precondition' });
+          else left -= centsOf((await made).total);
         }
-        if (left > 0) {
+        if (left > 0n) {
           const rest = { idempotencyKey: `${customerId} rest`, invoiceId: invoice.invoiceId, reason: 'r', lines: [] };
           const note = await createCreditNote(store, rest, ACTOR);
-          expect(Number(note.total.replace('.', ''))).toBe(left);
+          expect(centsOf(note.total)).toBe(left);
           expect(await createCreditNote(store, rest, ACTOR)).toEqual(note);
         }
         const after = await getInvoice(store.db, invoice.invoiceId);
         expect(after).toMatchObject({ amountCredited: '100.00', amountDue: '0.00', state: 'paid' });
-        expect(Number(await owed(store, customerId))).toBe(0);
+        expect(centsOf(await owed(store, customerId))).toBe(0n);
       }),
       { numRuns: 15 },
     );
@@ -108,7 +115,7 @@ describe('a void invoice', () => {
     const voided = await voidInvoice(store, request, ACTOR);
     expect(voided).toMatchObject({ state: 'void', number: invoice.number, voidReason: 'wrong customer' });
     expect(await voidInvoice(store, request, ACTOR)).toEqual(voided);
-    expect(Number(await owed(store, customerId))).toBe(0);
+    expect(centsOf(await owed(store, customerId))).toBe(0n);
     expect(await openPeriods(store)).toContain('2026-09');
     const closing = await closeCustomer(store, customerId, '2026-09', SOON());
     expect(closing.settled).toBe(true);
@@ -163,9 +170,9 @@ describe('adjustments', () => {
         }
         await closeCustomer(store, customerId, '2026-09', SOON());
         const invoices = await listInvoices(store.db, { customerId }, 100);
-        const cents = invoices.reduce((sum, invoice) => sum + Number(invoice.total.replace('.', '')), 0);
-        expect(cents).toBe(used.reduce((sum, coreHours) => sum + coreHours * 5, 0));
-        expect(Number((await owed(store, customerId)) ?? 0) * 100).toBeCloseTo(cents);
+        const cents = invoices.reduce((sum, invoice) => sum + centsOf(invoice.total), 0n);
+        expect(cents).toBe(used.reduce((sum, coreHours) => sum + BigInt(coreHours) * 5n, 0n));
+        expect(centsOf(await owed(store, customerId))).toBe(cents);
       }),
       { numRuns: 20 },
     );
