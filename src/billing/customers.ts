@@ -90,8 +90,7 @@ export async function updateCustomer(store: BillingStore, request: CustomerUpdat
   if (request.name) parseId('name', request.name, NAME_BYTES_MAX);
   return store.db.transaction().execute(async (transaction) => {
     await lockPrices(transaction);
-    const before = await getCustomer(transaction, customerId);
-    if (before.erasedAt !== undefined) throw erased(before.erasedAt, customerId);
+    const before = await getActiveCustomer(transaction, customerId);
     const name = request.name || before.name;
     const timeZone = timeZoneOf(request) ?? before.timeZone;
     const anchorDay = anchorDayOf(request) ?? before.anchorDay;
@@ -121,6 +120,14 @@ export async function getCustomer(db: Kysely<Database>, customerId: string): Pro
     throw new CallerFault('not_found', 'customer_id', message);
   }
   return toCustomer(row);
+}
+
+/** One that something may still be agreed with. @throws CallerFault not_found; failed_precondition where it was erased */
+export async function getActiveCustomer(db: Kysely<Database>, customerId: string): Promise<Customer> {
+  const customer = await getCustomer(db, customerId);
+  if (customer.erasedAt === undefined) return customer;
+  const message = `customer_id: "${customerId}" was erased at ${customer.erasedAt.toISOString()}`;
+  throw new CallerFault('failed_precondition', 'customer_id', message);
 }
 
 /** By id, those behind `after` only; '' is before the first. */
@@ -197,11 +204,6 @@ const FIELDS = { name: 'name', currency: 'currency', timeZone: 'time_zone', anch
 function registered(existing: Customer, field: string, has: string | number, wanted: string | number): CallerFault {
   const message = `${field}: customer "${existing.customerId}" is registered with "${has}", not "${wanted}"`;
   return new CallerFault('already_exists', field, message);
-}
-
-function erased(at: Date, customerId: string): CallerFault {
-  const message = `customer_id: "${customerId}" was erased at ${at.toISOString()}`;
-  return new CallerFault('failed_precondition', 'customer_id', message);
 }
 
 function toCustomer(row: Selectable<CustomersTable>): Customer {

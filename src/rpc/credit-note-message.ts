@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { CreditNoteSchema } from '../../gen/billing/v1/credit_notes_pb.ts';
-import type { CreditNote } from '../billing/invoice/credit-notes.ts';
+import type { CreditNote } from '../billing/invoice/read-credit-notes.ts';
 
 export function toCreditNoteMessage(note: CreditNote): MessageInitShape<typeof CreditNoteSchema> {
   return {

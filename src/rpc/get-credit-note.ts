@@ -1,7 +1,7 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { GetCreditNoteRequest, GetCreditNoteResponseSchema } from '../../gen/billing/v1/credit_notes_pb.ts';
-import { getCreditNote as get } from '../billing/invoice/credit-notes.ts';
+import { getCreditNote as get } from '../billing/invoice/read-credit-notes.ts';
 import type { BillingStore } from '../billing/store.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { customerInScope } from './auth.ts';

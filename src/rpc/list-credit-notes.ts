@@ -1,7 +1,7 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ListCreditNotesRequest, ListCreditNotesResponseSchema } from '../../gen/billing/v1/credit_notes_pb.ts';
-import { listCreditNotes as list } from '../billing/invoice/credit-notes.ts';
+import { listCreditNotes as list } from '../billing/invoice/read-credit-notes.ts';
 import type { BillingStore } from '../billing/store.ts';
 import { customerInScope } from './auth.ts';
 import { toCreditNoteMessage } from './credit-note-message.ts';

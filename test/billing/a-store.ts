@@ -1,6 +1,8 @@
 import { createCustomer } from '../../src/billing/customers.ts';
 import type { SpanUsage, UsageRequest, UsageSpan } from '../../src/billing/invoice/invoice-input.ts';
 import type { CustomerSpan, InvoicingStore, UsageReader } from '../../src/billing/invoice/invoicing-store.ts';
+import type { PlanContentText } from '../../src/billing/plans/parse-content.ts';
+import { publishPlanDraft, savePlanDraft } from '../../src/billing/plans/plan-drafts.ts';
 import { publishPlan } from '../../src/billing/plans/publish-plan.ts';
 import { subscribe } from '../../src/billing/plans/subscribe.ts';
 import type { MeasuredUsage } from '../../src/billing/rating/plan-content.ts';
@@ -161,4 +163,14 @@ export async function subscribeSince(store: TestStore, startsAt: Date, ...custom
     await createCustomer(store, { customerId, name: `${customerId} Ltd`, currency: 'USD' }, ACTOR);
     await subscribe(store, { customerId, planId: 'basic', startsAt }, ACTOR);
   }
+}
+
+/** A plan that charges this from an instant on, by default from the start of 2026. */
+export async function publishContent(
+  store: TestStore,
+  plan: { readonly planId: string; readonly currency: string; readonly content: PlanContentText },
+  validFrom: Date = new Date('2026-01-01T00:00:00Z'),
+): Promise<void> {
+  const { revision } = await savePlanDraft(store, plan, ACTOR);
+  await publishPlanDraft(store, { planId: plan.planId, revision, validFrom }, ACTOR);
 }

@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { eraseKeysOf } from '../../src/access/erase-keys.ts';
 import { KeyStore } from '../../src/access/key-store.ts';
-import { createCustomer, getCustomer } from '../../src/billing/customers.ts';
+import { createCustomer, getCustomer, updateCustomer } from '../../src/billing/customers.ts';
 import { eraseCustomer, type EraseStore, listErasures } from '../../src/billing/erase-customer.ts';
 import { closePeriod } from '../../src/billing/invoice/close-period.ts';
+import { addManualLine } from '../../src/billing/invoice/manual-lines.ts';
 import { earliestUnsettled } from '../../src/billing/invoice/unsettled.ts';
-import { endSubscription } from '../../src/billing/plans/subscribe.ts';
+import { createDiscount } from '../../src/billing/plans/discounts.ts';
+import { endSubscription, subscribe } from '../../src/billing/plans/subscribe.ts';
 import { postgresForTest } from '../database.ts';
 import { ACTOR, aStore, subscribeSince } from './a-store.ts';
 
@@ -71,6 +73,30 @@ describe('eraseCustomer', () => {
     expect((await listErasures(db, undefined, 1))[0]).toEqual(receipt);
     const audit = await db.selectFrom('audit_records').select('action').where('subject', '=', customerId).execute();
     expect(audit.map(({ action }) => action).slice(-2)).toEqual(['erasure.requested', 'customer.erased']);
+  });
+
+  it('leaves nothing to agree with: no plan, discount, line or change', async () => {
+    const customerId = await aFormerCustomer();
+    await erasing({}).erase(customerId);
+    const at = new Date('2026-11-01T00:00:00Z');
+    const terms = { description: '', value: { case: 'percent', value: '10' }, chargeIds: [], order: 1 } as const;
+    const discount = { discountId: randomUUID(), customerId, terms, validFrom: at, validUntil: undefined };
+    const line = { customerId, description: 'Set-up', quantity: '1', unit: '', unitPrice: '1', at, taxable: true };
+    const asked = [
+      subscribe(store, { customerId, planId: 'basic', startsAt: at }, ACTOR),
+      createDiscount(store, discount, ACTOR),
+      addManualLine(store, { ...line, idempotencyKey: randomUUID() }, ACTOR),
+      updateCustomer(store, { customerId, name: 'Somebody' }, ACTOR),
+    ];
+    for (const { status, reason } of (await Promise.allSettled(asked)).map((each) => ({
+      reason: undefined,
+      ...each,
+    }))) {
+      expect([status, reason]).toMatchObject([
+        'rejected',
+        { kind: 'failed_precondition', field: 'customer_id', message: expect.stringContaining('was erased at') },
+      ]);
+    }
   });
 
   it('answers the same receipt again while nothing came since, and another once something did', async () => {

@@ -1,20 +1,14 @@
-import { type Kysely, sql, type Transaction } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Database } from '../../storage/postgres/schema.ts';
 import { addDecimals, type Decimal, negate, stripZeros, ZERO } from '../money.ts';
 import { computeInvoice } from './compute-invoice.ts';
 import { type FinalInvoice, readBilledLines } from './history.ts';
 import { decodeInput } from './input-text.ts';
 import type { BillingPeriod, ComputedLine, InvoiceInput } from './invoice-input.ts';
-import type { UsageReader } from './invoicing-store.ts';
-import { toNanos, usageRequestOf, withUsage } from './usage-request.ts';
+import type { InvoicingStore, UsageReader } from './invoicing-store.ts';
+import { seenUntilNanos, toNanos, usageRequestOf, withUsage } from './usage-request.ts';
 
 /** What earlier final invoices are off from what is known now: late windows, resolved conflicts, replaced estimates. */
-
-/**
- * Hours that a rollup had under way while an invoice was computed may bear a time before that, and come into sight after it:
- * a rollup takes less than this.
- */
-const ROLLUP_MS_MAX = 3_600_000;
 
 /** A customer's period that is being billed, and the final invoices before it. */
 export interface Adjusting {
@@ -26,18 +20,19 @@ export interface Adjusting {
 /**
  * Lines that bring what was billed of each earlier period to what it comes to now, with its own prices and settings; by
  * customer. Only periods with hours that were computed anew since they were last looked at are read.
+ * @param without an invoice that counts as void
  */
 export async function readAdjustments(
-  db: Kysely<Database> | Transaction<Database>,
-  usage: UsageReader,
+  { db, usage }: Pick<InvoicingStore, 'db' | 'usage'>,
   asked: readonly Adjusting[],
+  without: string | undefined,
   signal: AbortSignal,
 ): Promise<Map<string, ComputedLine[]>> {
   const changed = await changedInvoices(usage, asked, signal);
   if (changed.length === 0) return new Map();
   const ids = changed.map((invoice) => invoice.invoiceId);
   const inputs = await readInputTexts(db, ids);
-  const billed = await readBilledLines(db, ids);
+  const billed = await readBilledLines(db, ids, without);
   const known = changed.filter((invoice) => inputs.has(invoice.invoiceId));
   const decoded = known.map(({ invoiceId }) => decodeInput(inputs.get(invoiceId) ?? ''));
   const measured = await usage.readUsage(
@@ -143,13 +138,10 @@ async function changedInvoices(
 /** Each final invoice looks at all periods before its own. */
 function lookedAtNanos(invoice: FinalInvoice, before: readonly FinalInvoice[]): bigint {
   const looked = before.filter((other) => other.start >= invoice.start).map((other) => other.computedAt.getTime());
-  return toNanos(new Date(Math.max(...looked) - ROLLUP_MS_MAX));
+  return seenUntilNanos(new Date(Math.max(...looked)));
 }
 
-async function readInputTexts(
-  db: Kysely<Database> | Transaction<Database>,
-  invoiceIds: readonly string[],
-): Promise<Map<string, string>> {
+async function readInputTexts(db: Kysely<Database>, invoiceIds: readonly string[]): Promise<Map<string, string>> {
   const rows = await db
     .selectFrom('invoices')
     .select(['id', 'input'])

@@ -5,8 +5,17 @@ import { lockPrices } from '../store.ts';
 import { readTerms } from '../terms.ts';
 import { type ComputedInvoice, computeInvoice } from './compute-invoice.ts';
 import { historyKey, lookBack, readHistory } from './history.ts';
+import type { ManualLine } from './invoice-input.ts';
 import type { InvoicingStore } from './invoicing-store.ts';
-import { type CustomerPeriod, earliestStart, historyOf, type ReadInput, readInputs } from './read-inputs.ts';
+import { manualLinesFor } from './manual-lines.ts';
+import {
+  type CustomerPeriod,
+  earliestStart,
+  historyOf,
+  type ReadInput,
+  readInputs,
+  type ReadOptions,
+} from './read-inputs.ts';
 import { toNanos } from './usage-request.ts';
 import { type StoredDraft, writeInvoices } from './write-invoices.ts';
 
@@ -19,7 +28,7 @@ export interface Prepared {
   readonly readAt: Date;
 }
 
-interface PreparedPeriod extends CustomerPeriod {
+export interface PreparedPeriod extends CustomerPeriod {
   readonly read: ReadInput;
   readonly computed: ComputedInvoice;
   /** The grace is over and all usage was counted. */
@@ -45,10 +54,11 @@ export async function prepareBatch(
   store: InvoicingStore,
   rows: readonly CustomerPeriod[],
   signal: AbortSignal,
+  options: Pick<ReadOptions, 'without'> = {},
 ): Promise<Prepared> {
   const readAt = new Date(store.clock.nowMs());
   const waiting = await pendingOf(store, rows, signal);
-  const inputs = await readInputs(store, rows, {}, signal);
+  const inputs = await readInputs(store, rows, options, signal);
   for (const customerId of await pendingOf(store, rows, signal)) waiting.add(customerId);
   const ready: PreparedPeriod[] = [];
   const failed: Prepared['failed'][number][] = [];
@@ -110,7 +120,7 @@ export async function writeBatch(store: InvoicingStore, { ready, readAt }: Prepa
     }));
     const at = new Date(store.clock.nowMs());
     const { invoiceIds, audit } = await writeInvoices(transaction, toWrite, store.numberPrefix, at);
-    await markSettled(transaction, [...before, ...written.filter((each) => each.settles)]);
+    await markSettled(transaction, [...before, ...written.filter((each) => each.settles)], readAt);
     await forgetFailures(transaction, written);
     await appendAuditAll(transaction, audit);
     const outcomes = new Map<string, Closed['outcome']>([
@@ -160,26 +170,40 @@ function isFinal(invoice: ExistingInvoice | undefined): boolean {
   return invoice !== undefined && invoice.state !== 'draft';
 }
 
-/** Whose prices, or the invoices that its own rests on, are not those any more that it was computed with. */
-async function changedMeanwhile(
+/**
+ * Whose prices or manual lines, or the invoices that its own rests on, are not those any more that it was computed with.
+ * @param without as it was prepared with
+ */
+export async function changedMeanwhile(
   transaction: Transaction<Database>,
   settling: readonly PreparedPeriod[],
+  without?: string,
 ): Promise<Set<string>> {
   if (settling.length === 0) return new Set();
   const terms = await readTerms(transaction, settling);
   const ids = settling.map((each) => each.customerId);
-  const history = await readHistory(transaction, ids, lookBack(earliestStart(settling)));
+  const history = await readHistory(transaction, ids, lookBack(earliestStart(settling)), without);
+  const manual = await manualLinesFor(transaction, settling, without);
   const changed = settling.filter((each) => {
     const now = terms.get(each.customerId);
     if (now === undefined || now instanceof Error || now.key !== each.read.terms.key) return true;
-    return historyKey(historyOf(each, history)) !== each.read.historyKey;
+    if (historyKey(historyOf(each, history)) !== each.read.historyKey) return true;
+    return lineIds(manual.get(each.customerId) ?? []) !== lineIds(each.read.input.manualLines);
   });
   return new Set(changed.map((each) => each.customerId));
 }
 
-async function markSettled(transaction: Transaction<Database>, rows: readonly CustomerPeriod[]): Promise<void> {
+function lineIds(lines: readonly ManualLine[]): string {
+  return lines.map((line) => line.manualLineId).join();
+}
+
+async function markSettled(
+  transaction: Transaction<Database>,
+  rows: readonly CustomerPeriod[],
+  readAt: Date,
+): Promise<void> {
   if (rows.length === 0) return;
-  const settled = { settled: true, failures: 0, failure: '', failed_at: null };
+  const settled = { settled: true, failures: 0, failure: '', failed_at: null, computed_at: readAt };
   await transaction.updateTable('billing_periods').set(settled).where(isOneOf(rows)).execute();
 }
 
@@ -190,7 +214,7 @@ async function forgetFailures(transaction: Transaction<Database>, rows: readonly
 }
 
 /** Of `billing_periods` and of `invoices`: both are named by customer and start. */
-function isOneOf(rows: readonly CustomerPeriod[]) {
+export function isOneOf(rows: readonly CustomerPeriod[]) {
   const ids = rows.map((row) => row.customerId);
   const starts = rows.map((row) => row.period.start.toISOString());
   return sql<boolean>`(customer_id, period_start) IN (SELECT * FROM unnest(${ids}::text[], ${starts}::timestamptz[]))`;

@@ -2,6 +2,7 @@ import { messageOf } from '../../lib/failure.ts';
 import { isEngineAway } from '../../storage/engine-away.ts';
 import type { BillingStore } from '../store.ts';
 import { type Closed, type Prepared, prepareBatch, writeBatch } from './close-batch.ts';
+import { reopenEmptyPeriods } from './empty-periods.ts';
 import type { InvoicingStore } from './invoicing-store.ts';
 import type { CustomerPeriod } from './read-inputs.ts';
 
@@ -65,6 +66,7 @@ async function closeTogether(
 ): Promise<BatchOutcome> {
   const outcomes: BatchOutcome[] = [];
   let [left, batch] = [rows, await prepared];
+  await reopenEmptyPeriods(store, rows, signal);
   for (let attempt = 1; ; attempt++) {
     const closed = await writeBatch(store, batch);
     const failures: CustomerFailure[] = [];

@@ -1,39 +1,84 @@
 import { CallerFault } from '../../lib/failure.ts';
+import { minorUnits } from '../currencies.ts';
+import { parseDecimalField } from '../decimal-field.ts';
 import { addDecimals, compareDecimals, type Decimal, formatDecimal, negate, roundHalfEven, ZERO } from '../money.ts';
+import type { CreditableInvoice, CreditableLine, CreditableTax } from './creditable.ts';
+import type { CreditNoteLine } from './read-credit-notes.ts';
 
 /** What a credit note takes back, computed: of lines as they are on the invoice, and of its taxes in proportion. Pure. */
 
-/** A line or tax of an invoice, with what was credited of it before. Both have the invoice's sign. */
-export interface Creditable {
-  readonly amount: Decimal;
-  readonly credited: Decimal;
+/** A line of the invoice and how much of it is wanted back, as the caller says it. */
+export type AskedLine = Pick<CreditNoteLine, 'invoiceLine' | 'amount'>;
+
+export interface Credit {
+  /** Without those that nothing is credited of. */
+  readonly lines: readonly CreditedLine[];
+  /** All of the invoice's, in their order. */
+  readonly taxes: readonly (CreditableTax & { readonly creditBase: Decimal; readonly creditAmount: Decimal })[];
+  readonly net: Decimal;
+  readonly tax: Decimal;
+  readonly total: Decimal;
 }
 
-export interface CreditableLine extends Creditable {
-  /** From 1. */
-  readonly position: number;
-  readonly taxable: boolean;
-}
-
-export interface CreditableTax extends Creditable {
-  readonly base: Decimal;
-  readonly baseCredited: Decimal;
-}
+type CreditedLine = CreditableLine & { readonly credit: Decimal };
 
 /**
- * What is credited of a line.
- * @param asked `undefined`: all that is left
- * @throws CallerFault failed_precondition where less is left, or the sign is not the line's
+ * @param asked none: all that is left of the invoice
+ * @throws CallerFault invalid_argument where a line is not one of the invoice, or an amount is none; failed_precondition where
+ *   less is left
  */
-export function creditOf(line: CreditableLine, asked: Decimal | undefined, field: string): Decimal {
-  const left = addDecimals(line.amount, negate(line.credited));
-  if (asked === undefined) return left;
-  const isBelowZero = compareDecimals(left, ZERO) < 0;
-  const fits = isBelowZero
-    ? compareDecimals(asked, left) >= 0 && compareDecimals(asked, ZERO) < 0
-    : compareDecimals(asked, left) <= 0 && compareDecimals(asked, ZERO) > 0;
-  if (fits) return asked;
-  const message = `${field}: ${formatDecimal(asked)} is not within the ${formatDecimal(left)} that are left of line ${line.position}`;
+export function computeCredit(invoice: CreditableInvoice, asked: readonly AskedLine[]): Credit {
+  const digits = minorUnits(invoice.currency);
+  const amounts = asked.length === 0 ? undefined : askedAmounts(asked, invoice, digits);
+  const lines = invoice.lines.map((line) => {
+    const left = addDecimals(line.amount, negate(line.credited));
+    return { ...line, credit: amounts === undefined ? left : (amounts.get(line.position) ?? ZERO) };
+  });
+  const taxes = taxShares(lines, invoice.taxes, digits);
+  const sum = sumOf(lines.map((line) => line.credit));
+  const tax = sumOf(taxes.map((each) => each.creditAmount));
+  const none = { units: 0n, scale: digits };
+  const total = addDecimals(none, invoice.pricesIncludeTax ? sum : addDecimals(sum, tax));
+  if (compareDecimals(total, ZERO) <= 0 || compareDecimals(total, invoice.left) > 0) {
+    const message = `lines: ${formatDecimal(total)} is not above 0 and within the ${formatDecimal(invoice.left)} that are left of invoice ${invoice.number}`;
+    throw new CallerFault('failed_precondition', 'lines', message);
+  }
+  return {
+    lines: lines.filter((line) => line.credit.units !== 0n),
+    taxes,
+    net: addDecimals(total, negate(tax)),
+    tax: addDecimals(none, tax),
+    total,
+  };
+}
+
+/** By the invoice's line. */
+function askedAmounts(
+  asked: readonly AskedLine[],
+  { lines, currency }: CreditableInvoice,
+  digits: number,
+): Map<number, Decimal> {
+  const byLine = new Map<number, Decimal>();
+  for (const [index, { invoiceLine, amount: text }] of asked.entries()) {
+    const [lineField, field] = [`lines[${index}].invoice_line`, `lines[${index}].amount`];
+    const line = lines.find(({ position }) => position === invoiceLine);
+    if (line === undefined) throw invalid(lineField, `${invoiceLine} is not from 1 to ${lines.length}`);
+    if (byLine.has(invoiceLine)) throw invalid(lineField, `${invoiceLine} is named twice`);
+    const amount = parseDecimalField(field, text);
+    if (amount.scale > digits) throw invalid(field, `${text} is finer than the ${digits} digits of ${currency}`);
+    checkIsLeft(line, amount, field);
+    byLine.set(invoiceLine, amount);
+  }
+  return byLine;
+}
+
+/** Above 0 and at most what is left; of a line below 0 the other way round. */
+function checkIsLeft({ position, amount, credited }: CreditableLine, asked: Decimal, field: string): void {
+  const left = addDecimals(amount, negate(credited));
+  const [least, most] = compareDecimals(left, ZERO) < 0 ? [left, ZERO] : [ZERO, left];
+  const isWithin = compareDecimals(asked, least) >= 0 && compareDecimals(asked, most) <= 0;
+  if (isWithin && asked.units !== 0n) return;
+  const message = `${field}: ${formatDecimal(asked)} is not within the ${formatDecimal(left)} that are left of line ${position}`;
   throw new CallerFault('failed_precondition', field, message);
 }
 
@@ -42,14 +87,10 @@ export function creditOf(line: CreditableLine, asked: Decimal | undefined, field
  * invoice, in however many parts, add up to its taxes to the last digit.
  * @param lines all of the invoice's, with what this credit note credits of each
  */
-export function taxShares(
-  lines: readonly (CreditableLine & { readonly credit: Decimal })[],
-  taxes: readonly CreditableTax[],
-  digits: number,
-): { readonly base: Decimal; readonly amount: Decimal }[] {
+function taxShares(lines: readonly CreditedLine[], taxes: readonly CreditableTax[], digits: number): Credit['taxes'] {
   const taxable = lines.filter((line) => line.taxable);
-  const whole = sum(taxable.map((line) => line.amount));
-  const credited = sum(taxable.map((line) => addDecimals(line.credited, line.credit)));
+  const whole = sumOf(taxable.map((line) => line.amount));
+  const credited = sumOf(taxable.map((line) => addDecimals(line.credited, line.credit)));
   const shareOf = (amount: Decimal, before: Decimal): Decimal => {
     if (whole.units === 0n) return { units: 0n, scale: digits };
     // amount × credited / whole, with the scales of both sums made equal and the sign in the numerator.
@@ -61,15 +102,20 @@ export function taxShares(
     return addDecimals(inAll, negate(before));
   };
   return taxes.map((tax) => ({
-    base: shareOf(tax.base, tax.baseCredited),
-    amount: shareOf(tax.amount, tax.credited),
+    ...tax,
+    creditBase: shareOf(tax.base, tax.baseCredited),
+    creditAmount: shareOf(tax.amount, tax.credited),
   }));
 }
 
-export function sum(amounts: readonly Decimal[]): Decimal {
+function sumOf(amounts: readonly Decimal[]): Decimal {
   return amounts.reduce(addDecimals, ZERO);
 }
 
 function unitsAt({ units, scale }: Decimal, wanted: number): bigint {
   return units * 10n ** BigInt(wanted - scale);
+}
+
+function invalid(field: string, problem: string): CallerFault {
+  return new CallerFault('invalid_argument', field, `${field}: ${problem}`);
 }

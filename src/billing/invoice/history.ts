@@ -26,20 +26,25 @@ export interface FinalInvoice {
   readonly computedAt: Date;
 }
 
-/** Final invoices whose period ends after `since`, those that are void left out; by customer, in order of time. */
+/**
+ * Final invoices whose period ends after `since`, those that are void left out; by customer, in order of time.
+ * @param without an invoice that counts as void
+ */
 export async function readHistory(
   db: Db,
   customerIds: readonly string[],
   since: Date,
+  without: string | undefined,
 ): Promise<Map<string, FinalInvoice[]>> {
-  const rows = await db
+  let query = db
     .selectFrom('invoices')
     .select(['id', 'customer_id', 'period_start', 'period_end', 'computed_at'])
     .where(sql<boolean>`customer_id = ANY(${customerIds}::text[])`)
     .where('state', 'in', ['final', 'paid'])
     .where('period_end', '>', since)
-    .orderBy('period_start')
-    .execute();
+    .orderBy('period_start');
+  if (without !== undefined) query = query.where('id', '<>', without);
+  const rows = await query.execute();
   const invoices = rows.map((row) => ({
     invoiceId: row.id,
     customerId: row.customer_id,
@@ -80,18 +85,26 @@ export async function readAdvanceFees(
   return new Map([...byCustomer].map(([customerId, lines]) => [customerId, lines.map(toComputedLine)]));
 }
 
-/** What was billed of each of these invoices' periods: their own lines and the adjustments of them on later invoices. */
-export async function readBilledLines(db: Db, invoiceIds: readonly string[]): Promise<Map<string, ComputedLine[]>> {
+/**
+ * What was billed of each of these invoices' periods: their own lines and the adjustments of them on later invoices.
+ * @param without an invoice that counts as void
+ */
+export async function readBilledLines(
+  db: Db,
+  invoiceIds: readonly string[],
+  without: string | undefined,
+): Promise<Map<string, ComputedLine[]>> {
   const ids = sql`ANY(${invoiceIds}::uuid[])`;
-  const rows = await db
+  let query = db
     .selectFrom('invoice_lines')
     .innerJoin('invoices', 'invoices.id', 'invoice_id')
     .selectAll('invoice_lines')
     .where(
       sql<boolean>`(invoice_id = ${ids} AND kind NOT IN ('adjustment', 'manual')
         OR adjusts_invoice_id = ${ids} AND state IN ('final', 'paid'))`,
-    )
-    .execute();
+    );
+  if (without !== undefined) query = query.where('invoice_id', '<>', without);
+  const rows = await query.execute();
   const byInvoice = Map.groupBy(rows, (row) => row.adjusts_invoice_id ?? row.invoice_id);
   return new Map([...byInvoice].map(([invoiceId, lines]) => [invoiceId, lines.map(toComputedLine)]));
 }

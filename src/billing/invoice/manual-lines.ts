@@ -4,7 +4,7 @@ import { CallerFault } from '../../lib/failure.ts';
 import { parseId } from '../../lib/identifier.ts';
 import type { MoneyTables } from '../../storage/postgres/schema-money.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import { getCustomer } from '../customers.ts';
+import { getActiveCustomer } from '../customers.ts';
 import { parseDecimalField } from '../decimal-field.ts';
 import { once } from '../idempotency.ts';
 import { parseDecimal } from '../money.ts';
@@ -40,7 +40,7 @@ const TEXT_BYTES_MAX = 400;
 
 /**
  * Puts a line on the invoice of the period that its instant lies in, or on the next one that is not final.
- * @throws CallerFault invalid_argument; not_found where the customer is not registered
+ * @throws CallerFault invalid_argument; not_found where the customer is not registered; failed_precondition where it was erased
  */
 export async function addManualLine(
   store: BillingStore,
@@ -54,7 +54,9 @@ export async function addManualLine(
   parseDecimalField('line.unit_price', line.unitPrice);
   checkInstant('line.at', line.at);
   return store.db.transaction().execute(async (transaction) => {
-    await getCustomer(transaction, line.customerId);
+    // Nobody begins to erase the customer meanwhile, who must have no line waiting then.
+    await lockPrices(transaction);
+    await getActiveCustomer(transaction, line.customerId);
     const addedAt = new Date(store.clock.nowMs());
     const make = async (manualLineId: string): Promise<StoredManualLine> => {
       const added = { ...line, manualLineId, addedBy: actor, addedAt };
@@ -129,17 +131,19 @@ export async function listManualLines(
 /**
  * What waits for the invoices of these periods, by customer. A line waits for the first period from its own on that is not
  * settled: no line is on two of them.
+ * @param without an invoice that counts as void: its lines wait
  */
 export async function manualLinesFor(
   db: Db,
   periods: readonly { readonly customerId: string; readonly period: BillingPeriod }[],
+  without: string | undefined,
 ): Promise<Map<string, ManualLine[]>> {
   const asked = periods.map(({ customerId, period }) => ({
     customer_id: customerId,
     starts: period.start,
     ends: period.end,
   }));
-  const rows = await waiting(db)
+  const rows = await waiting(db, without)
     .innerJoin(
       sql<{
         customer_id: string;
@@ -161,13 +165,14 @@ export async function manualLinesFor(
   return new Map([...byCustomer].map(([customerId, lines]) => [customerId, lines.map(toInput)]));
 }
 
-function waiting(db: Db) {
+function waiting(db: Db, without?: string) {
+  const notThat = without === undefined ? sql`true` : sql`invoices.id <> ${without}`;
   return db
     .selectFrom('manual_lines as line')
     .selectAll('line')
     .where(
       sql<boolean>`NOT EXISTS (SELECT FROM invoice_lines JOIN invoices ON invoices.id = invoice_id
-        WHERE manual_line_id = line.id AND state IN ('final', 'paid'))`,
+        WHERE manual_line_id = line.id AND state IN ('final', 'paid') AND ${notThat})`,
     );
 }
 

@@ -152,5 +152,6 @@ function toRow(customerId: string, period: BillingPeriod): NewRow<'billing_perio
     failures: 0,
     failure: '',
     failed_at: null,
+    computed_at: null,
   };
 }

@@ -1,5 +1,3 @@
-import type { Kysely, Transaction } from 'kysely';
-import type { Database } from '../../storage/postgres/schema.ts';
 import { readSeller } from '../seller.ts';
 import { type CustomerTerms, readTerms } from '../terms.ts';
 import { readAdjustments } from './adjustments.ts';
@@ -26,8 +24,8 @@ export interface ReadInput {
 export interface ReadOptions {
   /** Usage up to here only: it shows what an invoice would be, and drafts before it count as if they were final. */
   readonly until?: Date;
-  /** Where it is to be read from: a transaction sees what it wrote itself. */
-  readonly db?: Kysely<Database> | Transaction<Database>;
+  /** The id of an invoice that counts as void: the period is to have another in its place. */
+  readonly without?: string;
 }
 
 /**
@@ -52,22 +50,23 @@ export async function readInputs(
   options: ReadOptions,
   signal: AbortSignal,
 ): Promise<Map<string, ReadInput | Error>> {
-  const db = options.db ?? store.db;
+  const { db } = store;
+  const { until, without } = options;
   const [first] = periods;
   if (first === undefined) return new Map();
-  const terms = await readTerms(db, periods, options.until);
+  const terms = await readTerms(db, periods, until);
   const seller = await readSeller(db);
   const ids = periods.map(({ customerId }) => customerId);
-  const history = await readHistory(db, ids, lookBack(earliestStart(periods)));
-  const advance = await readAdvanceFees(db, ids, options.until !== undefined);
-  const manual = await manualLinesFor(db, periods);
+  const history = await readHistory(db, ids, lookBack(earliestStart(periods)), without);
+  const advance = await readAdvanceFees(db, ids, until !== undefined);
+  const manual = await manualLinesFor(db, periods, without);
   const adjusting = periods.map((each) => ({ ...each, history: historyOf(each, history) }));
-  const adjustments = await readAdjustments(db, store.usage, adjusting, signal);
+  const adjustments = await readAdjustments(store, adjusting, without, signal);
   const withTerms = periods.flatMap((each) => {
     const found = terms.get(each.customerId) ?? new Error(`customer "${each.customerId}" is not registered`);
     return found instanceof Error ? [] : [{ ...each, terms: found }];
   });
-  const requests = withTerms.map((each) => usageRequestOf(each.customerId, each.terms.spans, options.until));
+  const requests = withTerms.map((each) => usageRequestOf(each.customerId, each.terms.spans, until));
   const usage = await store.usage.readUsage(requests, signal);
   const inputs = withTerms.map(({ customerId, period, terms: own }, index): [string, ReadInput] => {
     const past = historyOf({ customerId, period }, history);

@@ -2,19 +2,21 @@ import { appendAuditAll } from '../../audit/trail.ts';
 import { CallerFault } from '../../lib/failure.ts';
 import { parseId } from '../../lib/identifier.ts';
 import { lockPrices } from '../store.ts';
-import { pendingOf } from './close-batch.ts';
-import { computeInvoice } from './compute-invoice.ts';
+import { changedMeanwhile, type Prepared, prepareBatch } from './close-batch.ts';
 import type { Invoice } from './invoice.ts';
 import type { InvoicingStore } from './invoicing-store.ts';
 import { getInvoice } from './read-invoices.ts';
-import { readInputs } from './read-inputs.ts';
 import { REASON_BYTES_MAX, type VoidRequest, voidInTransaction } from './void-invoice.ts';
 import { writeInvoices } from './write-invoices.ts';
 
+/** How often the invoice is computed anew because prices or other invoices changed meanwhile. */
+const ATTEMPTS_MAX = 3;
+
 /**
- * Voids a final invoice and makes its period's invoice final anew, with what is known now, in one transaction. The same
- * invoice again answers the same two.
- * @throws as `voidInvoice`; failed_precondition where usage of the period waits for the rollup, or nothing is left to bill
+ * Voids a final invoice and makes its period's invoice final anew, with what is known now, in one transaction. Usage is read
+ * before it, so that nobody waits for ClickHouse behind its locks. The same invoice again answers the same two.
+ * @throws as `voidInvoice`; failed_precondition where usage of the period waits for the rollup, or nothing is left to bill;
+ *   aborted where prices or other invoices of the customer changed each time that it was computed
  */
 export async function reissueInvoice(
   store: InvoicingStore,
@@ -24,26 +26,44 @@ export async function reissueInvoice(
 ): Promise<{ readonly voided: Invoice; readonly invoice: Invoice }> {
   parseId('reason', request.reason, REASON_BYTES_MAX);
   const before = await getInvoice(store.db, request.invoiceId);
-  const earlier = await reissueOf(store, before.invoiceId);
-  if (earlier !== undefined) return { voided: before, invoice: earlier };
-  const invoiceId = await store.db.transaction().execute(async (transaction) => {
-    // Nothing that the new invoice rests on changes from here on, so that nothing has to be compared again.
+  const { invoiceId, customerId, period: name, periodStart: start, periodEnd: end } = before;
+  const row = { customerId, period: { name, start, end } };
+  const both = async (newId: string) => {
+    return { voided: await getInvoice(store.db, invoiceId), invoice: await getInvoice(store.db, newId) };
+  };
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+    const earlier = await reissueOf(store, invoiceId);
+    if (earlier !== undefined) return both(earlier);
+    const prepared = await prepareBatch(store, [row], signal, { without: invoiceId });
+    const made = await replace(store, before, prepared, request, actor);
+    if (made !== undefined) return both(made);
+  }
+  const message = `invoice_id: what invoice ${before.number ?? ''} rests on changed each time that it was computed; try again`;
+  throw new CallerFault('aborted', 'invoice_id', message);
+}
+
+/** @returns the new invoice's id, `undefined` where what it was prepared from has changed */
+async function replace(
+  store: InvoicingStore,
+  before: Invoice,
+  { ready: [ready], failed: [failed], readAt }: Prepared,
+  { reason }: VoidRequest,
+  actor: string,
+): Promise<string | undefined> {
+  const { invoiceId } = before;
+  return store.db.transaction().execute(async (transaction) => {
+    // Prices and earlier invoices hold still from here on.
     await lockPrices(transaction);
+    const isStale = ready !== undefined && (await changedMeanwhile(transaction, [ready], invoiceId)).size > 0;
+    if (isStale) return undefined;
     const at = new Date(store.clock.nowMs());
-    const voiding = await voidInTransaction(transaction, request, actor, at);
-    const { customerId, periodStart: start, periodEnd: end, period: name } = before;
-    const row = { customerId, period: { name, start, end } };
-    const waiting = await pendingOf(store, [row], signal);
-    const inputs = await readInputs(store, [row], { db: transaction }, signal);
-    const read = inputs.get(customerId) ?? new Error(`customer "${customerId}" has no input`);
-    if (read instanceof Error) throw read;
-    if (waiting.size > 0 || (await pendingOf(store, [row], signal)).size > 0) {
-      throw refused(before, 'usage of its period waits for the rollup; try again');
-    }
-    const computed = computeInvoice(read.input);
+    const voiding = await voidInTransaction(transaction, { invoiceId, reason }, actor, at);
+    if (ready === undefined) throw failed?.reason ?? new Error(`invoice ${invoiceId} was not prepared`);
+    if (!ready.settles) throw refused(before, 'usage of its period waits for the rollup; try again');
+    const { customerId, period, computed, read } = ready;
     const { paymentTermsDays } = read.terms;
-    const made = { input: read.input, computed, readAt: at, draft: undefined, isFinal: true, paymentTermsDays };
-    const replacing = { ...made, replacesInvoiceId: before.invoiceId };
+    const made = { input: read.input, computed, readAt, draft: undefined, isFinal: true, paymentTermsDays };
+    const replacing = { ...made, replacesInvoiceId: invoiceId };
     const { invoiceIds, audit } = await writeInvoices(transaction, [replacing], store.numberPrefix, at);
     const [id] = invoiceIds;
     if (id === undefined) throw refused(before, 'nothing is left to bill; void it instead');
@@ -51,12 +71,11 @@ export async function reissueInvoice(
       .updateTable('billing_periods')
       .set({ settled: true })
       .where('customer_id', '=', customerId)
-      .where('period_start', '=', start)
+      .where('period_start', '=', period.start)
       .execute();
     await appendAuditAll(transaction, [voiding, ...audit]);
     return id;
   });
-  return { voided: await getInvoice(store.db, before.invoiceId), invoice: await getInvoice(store.db, invoiceId) };
 }
 
 function refused({ number }: Invoice, problem: string): CallerFault {
@@ -64,11 +83,11 @@ function refused({ number }: Invoice, problem: string): CallerFault {
   return new CallerFault('failed_precondition', 'invoice_id', message);
 }
 
-async function reissueOf({ db }: InvoicingStore, invoiceId: string): Promise<Invoice | undefined> {
+async function reissueOf({ db }: InvoicingStore, invoiceId: string): Promise<string | undefined> {
   const row = await db
     .selectFrom('invoices')
     .select('id')
     .where('replaces_invoice_id', '=', invoiceId)
     .executeTakeFirst();
-  return row === undefined ? undefined : getInvoice(db, row.id);
+  return row?.id;
 }

@@ -30,6 +30,17 @@ export function withUsage(
   });
 }
 
+/**
+ * Hours that a rollup had under way while an invoice was computed may bear a time before that, and come into sight after it:
+ * a rollup takes less than this.
+ */
+const ROLLUP_MS_MAX = 3_600_000;
+
+/** Hours that bear an earlier time were seen by what was computed then. @returns Unix nanoseconds */
+export function seenUntilNanos(computedAt: Date): bigint {
+  return toNanos(new Date(computedAt.getTime() - ROLLUP_MS_MAX));
+}
+
 export function toNanos(instant: Date): bigint {
   return BigInt(instant.getTime()) * 1_000_000n;
 }

@@ -5,7 +5,7 @@ import { parseId } from '../../lib/identifier.ts';
 import type { MoneyTables } from '../../storage/postgres/schema-money.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
 import { appendAudit } from '../../audit/trail.ts';
-import { getCustomer } from '../customers.ts';
+import { getActiveCustomer } from '../customers.ts';
 import { checkInstant } from '../period.ts';
 import { discountCodec } from '../rating/content-json.ts';
 import type { DiscountTerms } from '../rating/plan-content.ts';
@@ -33,7 +33,7 @@ export interface DiscountFilter {
 /**
  * The same again answers the same discount.
  * @throws CallerFault invalid_argument; not_found; already_exists where the id is of another discount; failed_precondition
- *   where a final invoice is of a period that it would hold for
+ *   where a final invoice is of a period that it would hold for, or the customer was erased
  */
 export async function createDiscount(
   store: BillingStore,
@@ -47,7 +47,7 @@ export async function createDiscount(
   const wanted = { ...request, terms: parseDiscountTerms('discount.terms', request.terms) };
   return store.db.transaction().execute(async (transaction) => {
     await lockPrices(transaction);
-    await getCustomer(transaction, customerId);
+    await getActiveCustomer(transaction, customerId);
     const existing = await findDiscount(transaction, discountId);
     if (existing !== undefined) return sameDiscount(existing, wanted);
     await checkChangesNoFinalInvoice(transaction, customerId, 'discount.valid_from', validFrom, validUntil);

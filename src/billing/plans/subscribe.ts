@@ -2,7 +2,7 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import { CallerFault } from '../../lib/failure.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
 import { appendAudit } from '../../audit/trail.ts';
-import { getCustomer } from '../customers.ts';
+import { getActiveCustomer } from '../customers.ts';
 import { checkInstant } from '../period.ts';
 import { type BillingStore, lockPrices } from '../store.ts';
 import { invalid } from './parse-discount.ts';
@@ -28,7 +28,7 @@ export async function subscribe(store: BillingStore, request: Subscription, acto
   if (planId === '') throw invalid('plan_id', 'is empty');
   return store.db.transaction().execute(async (transaction) => {
     await lockPrices(transaction);
-    await checkActive(transaction, request.customerId);
+    await getActiveCustomer(transaction, request.customerId);
     await checkHasPrices(transaction, request);
     return start(transaction, request, { field: 'starts_at', at: new Date(store.clock.nowMs()), actor });
   });
@@ -48,7 +48,7 @@ export async function endSubscription(
   checkSecond('ends_at', endsAt);
   return store.db.transaction().execute(async (transaction) => {
     await lockPrices(transaction);
-    await checkActive(transaction, customerId);
+    await getActiveCustomer(transaction, customerId);
     const [before] = await transaction
       .selectFrom('subscriptions')
       .select('plan_id')
@@ -122,13 +122,6 @@ async function start(
 function checkSecond(field: string, instant: Date): void {
   checkInstant(field, instant);
   if (instant.getTime() % 1000 !== 0) throw invalid(field, `${instant.toISOString()} is not on a whole second`);
-}
-
-async function checkActive(transaction: Transaction<Database>, customerId: string): Promise<void> {
-  const { erasedAt } = await getCustomer(transaction, customerId);
-  if (erasedAt === undefined) return;
-  const message = `customer_id: "${customerId}" was erased at ${erasedAt.toISOString()}`;
-  throw new CallerFault('failed_precondition', 'customer_id', message);
 }
 
 async function checkHasPrices(transaction: Transaction<Database>, { planId, startsAt }: Subscription): Promise<void> {

@@ -4,7 +4,7 @@ import type { Database } from '../../storage/postgres/schema.ts';
 import type { InvoiceInput, SpanUsage } from '../invoice/invoice-input.ts';
 import type { UsageReader } from '../invoice/invoicing-store.ts';
 import type { BillingStore } from '../store.ts';
-import { toNanos, usageRequestOf } from '../invoice/usage-request.ts';
+import { seenUntilNanos, toNanos, usageRequestOf } from '../invoice/usage-request.ts';
 import { differs, holds, type ProofStep } from './proof-step.ts';
 import type { StoredInvoice } from './stored-invoice.ts';
 
@@ -13,8 +13,6 @@ type Hours = BillingStore & { readonly usage: UsageReader };
 /** By span, then region. */
 type Usage = readonly (readonly SpanUsage[])[];
 
-/** Hours that a rollup had under way while the input was read may bear an earlier time: a rollup takes less than this. */
-const ROLLUP_MS_MAX = 3_600_000;
 const ROLLUP_WAIT_MS = 60_000;
 
 /**
@@ -56,7 +54,7 @@ export async function proveHours(
   const billed = input.spans.map((span) => span.usage);
   const problem = differenceOf(input, now, billed, ['stored hours', 'the input']);
   if (problem === undefined) return holds('hours', 'the stored hours add up to the input');
-  const sinceNanos = toNanos(new Date(computedAt.getTime() - ROLLUP_MS_MAX));
+  const sinceNanos = seenUntilNanos(computedAt);
   const asked = { customerId, startNanos: toNanos(period.start), endNanos: toNanos(period.end), sinceNanos };
   const [changed] = await store.usage.changedSince([asked], signal);
   if (changed !== true) return differs('hours', problem);

@@ -5,6 +5,7 @@ import { up as control } from './migrations/0001-control.ts';
 import { up as billing } from './migrations/0002-billing.ts';
 import { up as money } from './migrations/0003-money.ts';
 import { up as oneWay } from './migrations/0004-one-way.ts';
+import { up as emptyPeriods } from './migrations/0005-empty-periods.ts';
 
 /** The migrations by name. They are applied in the order of their names, forward only, and none is ever changed. */
 export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -12,6 +13,7 @@ export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0002-billing': { up: billing },
   '0003-money': { up: money },
   '0004-one-way': { up: oneWay },
+  '0005-empty-periods': { up: emptyPeriods },
 };
 
 /** A migration may rewrite a large table. */

@@ -181,6 +181,8 @@ interface BillingPeriodsTable {
   failures: Generated<number>;
   failure: Generated<string>;
   failed_at: Generated<Date | null>;
+  /** Before anything was read of what it was settled with. */
+  computed_at: Generated<Date | null>;
 }
 
 /** Read only: a trigger keeps it. */

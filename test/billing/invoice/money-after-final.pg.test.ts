@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { verifyAudit } from '../../../src/audit/verify-audit.ts';
 import { closePeriod } from '../../../src/billing/invoice/close-period.ts';
 import { closeCustomer, listClosings } from '../../../src/billing/invoice/closings.ts';
-import { createCreditNote, listCreditNotes } from '../../../src/billing/invoice/credit-notes.ts';
+import { createCreditNote } from '../../../src/billing/invoice/credit-notes.ts';
+import { listCreditNotes } from '../../../src/billing/invoice/read-credit-notes.ts';
 import type { Invoice } from '../../../src/billing/invoice/invoice.ts';
 import { addManualLine, listManualLines, removeManualLine } from '../../../src/billing/invoice/manual-lines.ts';
 import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
@@ -142,6 +143,22 @@ describe('a void invoice', () => {
     const waits = reissueInvoice(store, { ...request, invoiceId: both.invoice.invoiceId }, ACTOR, SOON());
     await expect(waits).rejects.toMatchObject({ kind: 'failed_precondition' });
     expect(await getInvoice(store.db, both.invoice.invoiceId)).toEqual(both.invoice);
+  });
+
+  it('is issued anew once, and with what changed while usage was read, which holds nobody up', async () => {
+    const { store, invoice, customerId } = await aFinal(20n);
+    const line = { customerId, description: 'Set-up', quantity: '1', unit: '', unitPrice: '5', taxable: true };
+    const at = new Date('2026-09-20T00:00:00Z');
+    let reads = 0;
+    // It waits for the lock that the re-issue's transaction takes.
+    store.usage.onRead = async () => {
+      if (++reads === 1) await addManualLine(store, { ...line, at, idempotencyKey: `${customerId} meanwhile` }, ACTOR);
+    };
+    const request = { invoiceId: invoice.invoiceId, reason: 'twice at once' };
+    const [a, b] = await Promise.all([1, 2].map(() => reissueInvoice(store, request, ACTOR, SOON())));
+    expect(a?.invoice).toMatchObject({ total: '6.00', replacesInvoiceId: invoice.invoiceId });
+    expect(b).toEqual(a);
+    expect(await owed(store, customerId)).toBe('6.00');
   });
 });
 
