@@ -13,7 +13,8 @@ import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { RowScan } from '../../src/ingest/row-scan.ts';
 import type { Bench, CaseResult } from '../case.ts';
 import { fleetSpec, Generator } from '../generator/generator.ts';
-import { fillRows } from '../generator/row-template.ts';
+import { readRequest } from '../generator/read-request.ts';
+import { fillRequest } from '../generator/request-template.ts';
 
 const WINDOWS = 10_000_000;
 const WINDOWS_BRIEF = 2_000_000;
@@ -22,7 +23,7 @@ const BLOCK_BYTES_MAX = 1024 * 1024;
 
 export async function dedup(bench: Bench): Promise<CaseResult> {
   const windows = bench.options.windows ?? (bench.options.isBrief ? WINDOWS_BRIEF : WINDOWS);
-  const generator = Generator.ofRows(fleetSpec({ nowMs: Date.now(), hosts: 1024 }));
+  const generator = Generator.ofRequests(fleetSpec({ nowMs: Date.now(), hosts: 1024 }));
   generator.warm();
   const batches = Math.ceil(windows / generator.windowsPerBatch);
   const keys = batches * generator.windowsPerBatch;
@@ -66,19 +67,20 @@ interface Pass {
 }
 
 /** Looks every window of the batches up. Making the rows is not counted. */
-function pass(recent: RecentWindows, generator: ReturnType<typeof Generator.ofRows>, batches: number): Pass {
+function pass(recent: RecentWindows, generator: ReturnType<typeof Generator.ofRequests>, batches: number): Pass {
   const buffer = Buffer.allocUnsafe(BLOCK_BYTES_MAX);
   const count = { new: 0, duplicate: 0, conflict: 0 };
   let tookMs = 0;
   for (let number = 0; number < batches; number++) {
     const job = generator.job(number);
-    const rows = fillRows(generator.template(job), buffer, job);
+    const windows = readRequest(fillRequest(generator.template(job), buffer, { ...job, job: job.number }));
     const startedMs = performance.now();
     const batch = recent.begin({ done: undefined });
-    const row = new RowScan(rows);
+    const row = new RowScan(windows.block());
     while (row.next()) count[recent.take(row, batch)]++;
     recent.end(batch);
     tookMs += performance.now() - startedMs;
+    windows.release();
   }
   return {
     perSecond: ((count.new + count.duplicate + count.conflict) * 1000) / tookMs,

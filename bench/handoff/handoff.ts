@@ -77,6 +77,7 @@ function ingestWithoutDisk(): Ingest {
     recent: new RecentWindows(250_000),
     batchWindowsMax: 10_000,
     lateDaysMax: 35,
+    rawDays: 400,
     aheadSecondsMax: 300,
     onAccepted: () => undefined,
     onVerdict: () => undefined,

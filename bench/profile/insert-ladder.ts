@@ -2,7 +2,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { merged } from '../fill.ts';
 import type { FleetSpec } from '../generator/fleet.ts';
 import { cpuSecondsOf } from '../process-usage.ts';
-import { rawInserts } from '../raw-insert.ts';
+import { serviceInserts } from '../service-insert.ts';
 import type { World } from '../world.ts';
 
 /** What one thing more costs, in microseconds of CPU a row; differences of two runs, so small ones may come out below 0. */
@@ -18,7 +18,7 @@ interface Step {
   readonly merges: boolean;
 }
 
-/** Inserts the same rows into tables that do more and more with them, and tells what each thing more costs ClickHouse. */
+/** Inserts the same rows, as the service sends them, into tables that do more and more with them, and tells what each thing more costs ClickHouse. */
 export async function insertLadder(world: World, spec: FleetSpec, forMs: number): Promise<Rung[]> {
   const clickhouse = await world.clickhouse('ladder');
   const steps = stepsTo(await engineOfWindows(clickhouse));
@@ -29,7 +29,7 @@ export async function insertLadder(world: World, spec: FleetSpec, forMs: number)
     await clickhouse.command({ query: `CREATE TABLE windows AS model ENGINE = ${engine}` });
     if (!merges && engine !== 'Null') await clickhouse.command({ query: 'SYSTEM STOP MERGES windows' });
     const cpuBefore = cpuSecondsOf(world.clickhousePid);
-    const { rows } = await rawInserts(clickhouse, spec, { forMs, lanes: 2 });
+    const rows = await serviceInserts(clickhouse, spec, forMs);
     if (merges) await merged(clickhouse);
     const micros = ((cpuSecondsOf(world.clickhousePid) - cpuBefore) * 1_000_000) / rows;
     rungs.push({ what, cpuMicrosPerRow: micros - beforeMicros });

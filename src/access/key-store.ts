@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from 'kysely';
+import type { Insertable, Kysely, Transaction } from 'kysely';
 import { CallerFault } from '../lib/failure.ts';
 import type { Clock } from '../lib/clock.ts';
 import { appendAudit } from '../audit/trail.ts';
@@ -8,9 +8,9 @@ import type { Database } from '../storage/postgres/schema.ts';
 import { type Credential, hashSecret, newCredential } from './credential.ts';
 import { checkKeyRequest, type Key, type KeyRequest } from './key.ts';
 
-/** A key with the hash of its secret. */
+/** A key with the hash of its secret; `undefined` where a certificate stands in for one. */
 export interface StoredKey extends Key {
-  readonly secretHash: Uint8Array;
+  readonly secretHash: Uint8Array | undefined;
 }
 
 /** The keys in Postgres. Every write is audited in its own transaction. */
@@ -23,14 +23,17 @@ export class KeyStore {
     this.#clock = clock;
   }
 
-  /** @throws CallerFault where the request does not fit its role */
-  async create(request: KeyRequest, actor: string): Promise<{ key: Key; credential: Credential }> {
+  /**
+   * @returns without a credential where a certificate stands in for it
+   * @throws CallerFault where the request does not fit its role, or a key that works has its SPIFFE id
+   */
+  async create(request: KeyRequest, actor: string): Promise<{ key: Key; credential: Credential | undefined }> {
     checkKeyRequest(request);
     const credential = newCredential();
     const key = await this.#db.transaction().execute((transaction) => {
       return insertKey(transaction, { request, credential, actor, at: new Date(this.#clock.nowMs()) });
     });
-    return { key, credential };
+    return { key, credential: request.spiffeId === undefined ? credential : undefined };
   }
 
   /**
@@ -89,7 +92,18 @@ export class KeyStore {
   /** Every key that works now. */
   async active(): Promise<StoredKey[]> {
     const rows = await this.#db.selectFrom('api_keys').selectAll().where('revoked_at', 'is', null).execute();
-    return rows.map((row) => ({ ...toKey(row), secretHash: row.secret_hash }));
+    return rows.map(toStoredKey);
+  }
+
+  /** The key of the hosts with this SPIFFE id; `undefined` where there is none, or it was revoked. */
+  async findHost(spiffeId: string): Promise<StoredKey | undefined> {
+    const row = await this.#db
+      .selectFrom('api_keys')
+      .selectAll()
+      .where('spiffe_id', '=', spiffeId)
+      .where('revoked_at', 'is', null)
+      .executeTakeFirst();
+    return row === undefined ? undefined : toStoredKey(row);
   }
 
   /** `undefined` where there is none, or it was revoked. */
@@ -100,7 +114,7 @@ export class KeyStore {
       .where('id', '=', keyId)
       .where('revoked_at', 'is', null)
       .executeTakeFirst();
-    return row === undefined ? undefined : { ...toKey(row), secretHash: row.secret_hash };
+    return row === undefined ? undefined : toStoredKey(row);
   }
 }
 
@@ -113,17 +127,33 @@ async function insertKey(
     id: credential.keyId,
     name: request.name,
     role: request.role,
-    secret_hash: hashSecret(credential.secret),
+    secret_hash: request.spiffeId === undefined ? hashSecret(credential.secret) : null,
+    spiffe_id: request.spiffeId ?? null,
     regions: [...request.regions],
     customer_ids: [...request.customerIds],
     backfill: request.backfill,
     created_at: at,
     revoked_at: null,
-    billaged_counters: null,
+    billaged_counters: request.billagedCounters ?? null,
   };
-  await transaction.insertInto('api_keys').values(row).execute();
-  await appendAudit(transaction, { at, actor, action: 'key.created', subject: row.id, detail: { ...request } });
+  await insertUnique(transaction, row);
+  const detail = { ...request, billagedCounters: row.billaged_counters, spiffeId: row.spiffe_id };
+  await appendAudit(transaction, { at, actor, action: 'key.created', subject: row.id, detail });
   return toKey(row);
+}
+
+async function insertUnique(transaction: Transaction<Database>, row: Insertable<Database['api_keys']>): Promise<void> {
+  const { numInsertedOrUpdatedRows: inserted } = await transaction
+    .insertInto('api_keys')
+    .values(row)
+    .onConflict((conflict) => conflict.column('spiffe_id').where('revoked_at', 'is', null).doNothing())
+    .executeTakeFirstOrThrow();
+  if (inserted === 1n) return;
+  throw new CallerFault('already_exists', 'spiffe_id', `spiffe_id: a key that works has "${row.spiffe_id}" already`);
+}
+
+function toStoredKey(row: ApiKeyRow): StoredKey {
+  return { ...toKey(row), secretHash: row.secret_hash ?? undefined };
 }
 
 function toKey(row: ApiKeyRow): Key {
@@ -134,6 +164,8 @@ function toKey(row: ApiKeyRow): Key {
     regions: row.regions,
     customerIds: row.customer_ids,
     backfill: row.backfill,
+    billagedCounters: row.billaged_counters ?? undefined,
+    spiffeId: row.spiffe_id ?? undefined,
     createdAt: row.created_at,
     revokedAt: row.revoked_at ?? undefined,
   };

@@ -1,4 +1,5 @@
 import { CallerFault } from '../lib/failure.ts';
+import { isSpiffeId } from './peer-certificate.ts';
 
 /** What a key is for. `admin` may do what `operator` may, and make keys. */
 export type KeyRole = 'collector' | 'customer' | 'operator' | 'admin';
@@ -14,12 +15,17 @@ export interface Key {
   readonly customerIds: readonly string[];
   /** Collector: whether windows older than the late bound are taken. */
   readonly backfill: boolean;
+  /** Collector of one region: how the counters count that it sends by `billaged.v1`; `undefined`: it sends none. */
+  readonly billagedCounters: 'delta' | 'cumulative' | undefined;
+  /** Collector: what the host's client certificate says, in place of a secret; `undefined`: the key has a secret. */
+  readonly spiffeId: string | undefined;
   readonly createdAt: Date;
   readonly revokedAt: Date | undefined;
 }
 
 /** What is asked for a new key. */
-export type KeyRequest = Pick<Key, 'name' | 'role' | 'regions' | 'customerIds' | 'backfill'>;
+export type KeyRequest = Pick<Key, 'name' | 'role' | 'regions' | 'customerIds' | 'backfill'> &
+  Partial<Pick<Key, 'billagedCounters' | 'spiffeId'>>;
 
 const NAME_LENGTH_MAX = 200;
 const LIST_LENGTH_MAX = 1000;
@@ -43,6 +49,17 @@ export function checkKeyRequest(request: KeyRequest): void {
   }
   if (role !== 'collector' && regions.length > 0) throw invalid('regions', `regions: a ${role} key has none`);
   if (role !== 'collector' && backfill) throw invalid('backfill', `backfill: a ${role} key cannot have it`);
+  if (request.billagedCounters !== undefined && (regions.length !== 1 || regions[0] === '*')) {
+    const message = `billaged_counters: billaged.v1 names no region, so the key has to name exactly one; it names ${regions.join(', ') || 'none'}`;
+    throw invalid('billaged_counters', message);
+  }
+  if (request.spiffeId !== undefined && role !== 'collector') {
+    throw invalid('spiffe_id', `spiffe_id: a ${role} key has a secret, and no certificate`);
+  }
+  if (request.spiffeId !== undefined && !isSpiffeId(request.spiffeId)) {
+    const shown = JSON.stringify(request.spiffeId.slice(0, 200));
+    throw invalid('spiffe_id', `spiffe_id: ${shown} is not spiffe://<trust domain>/<path>`);
+  }
   if (role === 'customer' && customerIds.length !== 1) {
     throw invalid('customer_ids', `customer_ids has ${customerIds.length} entries: a customer key has exactly one`);
   }

@@ -4,11 +4,13 @@ import { CallerFault, NotNow } from '../lib/failure.ts';
 import { parseCredential, secretMatches } from './credential.ts';
 import type { Key } from './key.ts';
 import type { StoredKey } from './key-store.ts';
+import { type PeerCertificate, spiffeIdOf } from './peer-certificate.ts';
 
 /** Where keys are read from. */
 export interface KeySource {
   active(): Promise<StoredKey[]>;
   find(keyId: string): Promise<StoredKey | undefined>;
+  findHost(spiffeId: string): Promise<StoredKey | undefined>;
 }
 
 /** A revoked key ends within 60 s on every process: this, and the time that one read may take. */
@@ -29,6 +31,8 @@ export class KnownKeys {
   readonly #clock: Clock;
   readonly #misses = new LRUCache<string, true>({ max: MISSES_MAX, ttl: MISS_MS });
   #keys = new Map<string, StoredKey>();
+  /** The ids of hosts' keys, by what their certificates say. */
+  #hosts = new Map<string, string>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #lookups = 0;
 
@@ -41,8 +45,15 @@ export class KnownKeys {
   async refresh(): Promise<void> {
     const atMs = this.#clock.nowMs();
     const keys = await this.#source.active();
-    this.#keys = new Map(keys.map((key) => [key.keyId, key]));
+    this.#keys = new Map();
+    this.#hosts = new Map();
+    for (const key of keys) this.#add(key);
     this.#readAtMs = atMs;
+  }
+
+  #add(key: StoredKey): void {
+    this.#keys.set(key.keyId, key);
+    if (key.spiffeId !== undefined) this.#hosts.set(key.spiffeId, key.keyId);
   }
 
   /** Makes a change of this very process count at once. */
@@ -52,21 +63,31 @@ export class KnownKeys {
   }
 
   /**
-   * The key that an `Authorization` header carries.
+   * The key that an `Authorization` header carries, or without one the key of the host whose certificate this is.
    * @throws CallerFault unauthenticated; NotNow unavailable where it cannot be told
    */
-  async authenticate(authorization: string | null): Promise<Key> {
+  async authenticate(authorization: string | null, certificate?: PeerCertificate): Promise<Key> {
+    if (authorization === null && certificate !== undefined) return this.#authenticateHost(certificate);
     if (authorization === null) throw unauthenticated('the Authorization header is missing: send "Bearer <key>"');
     const [scheme, text] = authorization.split(' ', 2);
     const credential = scheme?.toLowerCase() === 'bearer' ? parseCredential(text ?? '') : undefined;
     if (credential === undefined) {
       throw unauthenticated('the Authorization header is not "Bearer meterd_<id>_<secret>"');
     }
-    const key = this.#known(credential.keyId) ?? (await this.#lookUp(credential.keyId));
-    if (key === undefined || !secretMatches(credential.secret, key.secretHash)) {
-      throw unauthenticated(`key ${credential.keyId} is not known, was revoked, or has another secret`);
+    const { keyId } = credential;
+    const key = this.#known(keyId) ?? (await this.#lookUp(keyId, () => this.#source.find(keyId)));
+    if (key?.secretHash === undefined || !secretMatches(credential.secret, key.secretHash)) {
+      throw unauthenticated(`key ${keyId} is not known, was revoked, or has another secret`);
     }
     return key;
+  }
+
+  async #authenticateHost(certificate: PeerCertificate): Promise<Key> {
+    const spiffeId = spiffeIdOf(certificate, this.#clock.nowMs());
+    const known = this.#known(this.#hosts.get(spiffeId) ?? '');
+    const key = known ?? (await this.#lookUp(spiffeId, () => this.#source.findHost(spiffeId)));
+    if (key !== undefined) return key;
+    throw unauthenticated(`no key that works has the SPIFFE id "${spiffeId}" of the client certificate`);
   }
 
   #known(keyId: string): StoredKey | undefined {
@@ -77,19 +98,19 @@ export class KnownKeys {
   }
 
   /** A key made a moment ago on another process is not in the set yet. */
-  async #lookUp(keyId: string): Promise<StoredKey | undefined> {
-    if (this.#misses.has(keyId)) return undefined;
+  async #lookUp(name: string, find: () => Promise<StoredKey | undefined>): Promise<StoredKey | undefined> {
+    if (this.#misses.has(name)) return undefined;
     if (this.#lookups >= LOOKUPS_MAX) {
       throw new NotNow('unavailable', 1000, `${LOOKUPS_MAX} unknown keys are being looked up already`);
     }
     this.#lookups++;
     try {
-      const key = await this.#source.find(keyId);
-      if (key === undefined) this.#misses.set(keyId, true);
-      else this.#keys.set(keyId, key);
+      const key = await find();
+      if (key === undefined) this.#misses.set(name, true);
+      else this.#add(key);
       return key;
     } catch (reason) {
-      throw new NotNow('unavailable', REFRESH_MS, `key ${keyId} cannot be looked up now: ${String(reason)}`);
+      throw new NotNow('unavailable', REFRESH_MS, `key ${name} cannot be looked up now: ${String(reason)}`);
     } finally {
       this.#lookups--;
     }

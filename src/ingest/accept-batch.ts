@@ -1,17 +1,29 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { type BillingMetrics, BillingMetricsSchema, CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
-import type { Clock } from '../lib/clock.ts';
 import { CallerFault, messageOf } from '../lib/failure.ts';
 import { parseId } from '../lib/identifier.ts';
-import type { RecentWindows, Sync } from './dedup.ts';
+import { ReadingIntake, type ReportedReading } from './accept-readings.ts';
+import type { Sync } from './dedup.ts';
+import {
+  type Backfilled,
+  boundsAt,
+  type IntakeOptions,
+  noteBackfilled,
+  nothingBackfilled,
+  ReceiptClock,
+  type Verdict,
+  type WindowFault,
+} from './intake.ts';
+import { parseTotals } from './reading.ts';
 import { encodeRecord, TouchedHours } from './record.ts';
-import type { RefusedBatch, RefusedWindow } from './refused.ts';
+import type { RefusedWindow } from './refused.ts';
 import { RowBatch } from './row-batch.ts';
-import { readRows, type Row } from './row-binary.ts';
+import { readRows, type Row, RowScan } from './row-scan.ts';
 import { SenderScope } from './sender-scope.ts';
 import { isLate, parseWindow, type TimeBounds } from './validate.ts';
 import type { Provenance, Sender, Window } from './window.ts';
 import type { WireBatch } from './wire-batch.ts';
+import { blockParts, readBlock } from './window-block.ts';
 import { WireWindow } from './wire-window.ts';
 
 /** One call's windows: as protobuf bytes, or decoded where the call came in JSON. */
@@ -22,55 +34,14 @@ export interface Batch {
   readonly counterTemporality: CounterTemporality;
 }
 
-/** Why one window was not taken; `index` is its place in the batch. */
-export interface WindowFault {
-  readonly index: number;
-  readonly fault: CallerFault;
-}
-
-/** What became of each window of a batch. The four counts add up to the batch. */
-export interface Verdict {
-  readonly accepted: number;
-  readonly duplicate: number;
-  readonly conflicting: number;
-  readonly refused: number;
-  /** One for each conflicting or refused window, in order. */
-  readonly faults: readonly WindowFault[];
-}
-
 /** Windows that were accepted; read from their rows only when somebody goes over them. */
 export interface AcceptedWindows extends Iterable<Row> {
   readonly length: number;
 }
 
-/** Windows that only the right to backfill let in, summed up. */
-export interface Backfilled {
-  windows: number;
-  fromNanos: bigint;
-  toNanos: bigint;
-}
-
-/** The spool as ingest needs it. */
-export interface Appender {
-  /** Resolves when the payload is on disk. @throws NotNow where there is no room */
-  append(payload: readonly Uint8Array[]): Promise<void>;
-}
-
-export interface IngestOptions {
-  readonly clock: Clock;
-  readonly spool: Appender;
-  readonly recent: RecentWindows;
-  readonly batchWindowsMax: number;
-  readonly lateDaysMax: number;
-  readonly aheadSecondsMax: number;
+export interface IngestOptions extends IntakeOptions {
   /** Told of windows once they are on disk; `read` copies them, and is only there for the call. */
   readonly onAccepted: (read: () => AcceptedWindows) => void;
-  /** Told of each batch that was answered. */
-  readonly onVerdict: (verdict: Verdict) => void;
-  /** Told of refused windows once the rest of their batch is on disk; not of conflicting ones, which are stored. */
-  readonly onRefused: (refused: RefusedBatch) => void;
-  /** Told of windows that only the right to backfill let in, once they are on disk. */
-  readonly onBackfilled: (credentialId: string, backfilled: Backfilled) => void;
 }
 
 /** A batch while its windows are sorted. */
@@ -87,12 +58,13 @@ interface Sorting {
   readonly awaited: Set<Promise<void>>;
   readonly faults: WindowFault[];
   readonly refused: RefusedWindow[];
-  /** Where the rows of conflicting reports start. */
+  /** Which of the rows are conflicting reports. */
   readonly conflicts: Set<number>;
   readonly backfilled: Backfilled;
   duplicate: number;
 }
 
+const COUNTER_TEMPORALITIES: ReadonlySet<number> = new Set(Object.values(CounterTemporality));
 const HOUR_SECONDS = 3600;
 const HOUR_NANOS = 3_600_000_000_000;
 
@@ -103,21 +75,28 @@ const HOUR_NANOS = 3_600_000_000_000;
 export class Ingest {
   readonly #options: IngestOptions;
   readonly #wire = new WireWindow();
-  #lastReceivedNanos = 0n;
+  /** The same for readings that come in no batch of windows. */
+  readonly readings: ReadingIntake;
+  readonly #receipts = new ReceiptClock();
 
   constructor(options: IngestOptions) {
     this.#options = options;
+    this.readings = new ReadingIntake(options);
   }
 
   /** @throws CallerFault where the batch as a whole is wrong; NotNow where there is no room */
   async accept(batch: Batch, sender: Sender): Promise<Verdict> {
     checkBatch(batch, this.#options.batchWindowsMax);
+    if (batch.counterTemporality === CounterTemporality.CUMULATIVE) {
+      const { metrics, instanceId } = batch;
+      return this.readings.accept({ reports: totalsOf(metrics), isSeries: false, instanceId }, sender);
+    }
     const sorting = this.#begin(batch, sender);
     try {
       this.#sortAll(batch.metrics, sorting);
     } catch (reason) {
       // What was remembered of the batch is not going to be stored.
-      this.#options.recent.forget(sorting.rows.rows(), sorting.number);
+      this.#options.recent.forget(new RowScan(sorting.rows.block()), sorting.number);
       throw reason;
     }
     await this.#store(sorting);
@@ -133,11 +112,11 @@ export class Ingest {
   }
 
   #begin(batch: Batch, sender: Sender): Sorting {
-    const { clock, recent, lateDaysMax, aheadSecondsMax } = this.#options;
+    const { clock, recent } = this.#options;
     const nowNanos = clock.nowNanos();
-    const bounds = { nowNanos, lateDaysMax, aheadNanosMax: BigInt(aheadSecondsMax) * 1_000_000_000n };
+    const bounds = boundsAt(nowNanos, this.#options);
     const { instanceId, sequence } = batch;
-    const receivedAtNanos = this.#receivedAt(nowNanos);
+    const receivedAtNanos = this.#receipts.at(nowNanos);
     const provenance = { credentialId: sender.credentialId, instanceId, sequence, receivedAtNanos };
     const sync: Sync = { done: undefined };
     return {
@@ -153,7 +132,7 @@ export class Ingest {
       faults: [],
       refused: [],
       conflicts: new Set(),
-      backfilled: { windows: 0, fromNanos: 1n << 63n, toNanos: 0n },
+      backfilled: nothingBackfilled(),
       duplicate: 0,
     };
   }
@@ -197,17 +176,18 @@ export class Ingest {
     this.#touch(sorting);
     if (known === 'conflict') {
       // It is kept as well: it lies beside the first report, which stays the one that counts.
-      sorting.conflicts.add(rows.rowStart);
+      sorting.conflicts.add(rows.count - 1);
       const message = 'the window was reported before with other values; the first report stays';
       sorting.faults.push({ index, fault: new CallerFault('already_exists', '', message) });
     } else if (window !== undefined && isLate(window.endNanos, sorting.bounds)) {
-      noteBackfilled(sorting.backfilled, window);
+      noteBackfilled(sorting.backfilled, window.startNanos, window.endNanos);
     }
   }
 
   /** Notes the hours of the last row, once a VM and hour. */
   #touch({ rows, touched, number }: Sorting): void {
-    const entry = this.#options.recent.hourOf(rows);
+    const entry = this.#options.recent.taken;
+    if (entry === undefined) throw new Error('the hours of a row are noted after it was taken');
     if (entry.touchedBy !== number) touched.add(entry.customerId, rows.hour * HOUR_SECONDS);
     entry.touchedBy = number;
     const reachesOver = rows.offsetNanos + rows.lengthNanos > HOUR_NANOS;
@@ -221,28 +201,22 @@ export class Ingest {
       return;
     }
     // Set before anything is awaited: a duplicate that comes in meanwhile has to find it.
-    sync.done = spool.append(encodeRecord(rows.rows(), rows.count, touched));
+    sync.done = spool.append(encodeRecord(rows.block(), touched));
     try {
       await sync.done;
     } catch (reason) {
-      recent.forget(rows.rows(), number);
+      recent.forget(new RowScan(rows.block()), number);
       throw reason;
     }
     sync.done = undefined;
     recent.end(number);
   }
-
-  /** Strictly rising, so that of two reports in one tick the first is known; ties would be settled by their hashes. */
-  #receivedAt(nowNanos: bigint): bigint {
-    this.#lastReceivedNanos = nowNanos > this.#lastReceivedNanos ? nowNanos : this.#lastReceivedNanos + 1n;
-    return this.#lastReceivedNanos;
-  }
 }
 
 function checkBatch(batch: Batch, windowsMax: number): void {
-  if (batch.counterTemporality === CounterTemporality.CUMULATIVE) {
-    const message = 'counter_temporality: CUMULATIVE is not accepted; send deltas over each window';
-    throw new CallerFault('unimplemented', 'counter_temporality', message);
+  if (!COUNTER_TEMPORALITIES.has(batch.counterTemporality)) {
+    const message = `counter_temporality: ${batch.counterTemporality} is not known: nothing is guessed`;
+    throw new CallerFault('invalid_argument', 'counter_temporality', message);
   }
   if (batch.metrics.length === 0)
     throw new CallerFault('invalid_argument', 'metrics', 'metrics is empty: no windows sent');
@@ -279,18 +253,31 @@ function decode(bytes: Uint8Array): BillingMetrics {
   }
 }
 
+/** Windows of totals, each the reading at its end. */
+function totalsOf(metrics: Batch['metrics']): ReportedReading[] {
+  if (!('bounds' in metrics)) return metrics.map(totals);
+  return Array.from({ length: metrics.length }, (_, index) => {
+    try {
+      return totals(decode(metrics.bytes.subarray(metrics.bounds[2 * index], metrics.bounds[2 * index + 1])));
+    } catch (reason) {
+      const parse = (): never => {
+        throw reason;
+      };
+      return { parse, shown: () => undefined };
+    }
+  });
+}
+
+function totals(metrics: BillingMetrics): ReportedReading {
+  return { parse: (sender, bounds) => parseTotals(metrics, sender, bounds), shown: () => metrics };
+}
+
 function verdictOf({ rows, conflicts, faults, duplicate }: Sorting): Verdict {
   const conflicting = conflicts.size;
   return { accepted: rows.count - conflicting, duplicate, conflicting, refused: faults.length - conflicting, faults };
 }
 
 function acceptedOf(batch: RowBatch, conflicts: ReadonlySet<number>): AcceptedWindows {
-  const rows = Buffer.from(batch.rows());
-  return { length: batch.count - conflicts.size, [Symbol.iterator]: () => readRows(rows, conflicts) };
-}
-
-function noteBackfilled(sum: Backfilled, { startNanos, endNanos }: Window): void {
-  sum.windows++;
-  if (startNanos < sum.fromNanos) sum.fromNanos = startNanos;
-  if (endNanos > sum.toNanos) sum.toNanos = endNanos;
+  const windows = readBlock(Buffer.concat(blockParts(batch.block())), batch.count);
+  return { length: batch.count - conflicts.size, [Symbol.iterator]: () => readRows(windows, conflicts) };
 }

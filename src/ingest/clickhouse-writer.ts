@@ -3,27 +3,11 @@ import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client';
 import { type Circuit, CircuitBreaker, type CircuitChange } from '../lib/circuit-breaker.ts';
 import { isBroken } from './broken-records.ts';
 import { DRAIN_SIZES, DrainPace, type DrainSizes } from './drain-pace.ts';
-import { insertRecords, type StoreFailure, storeFailureOf, StoreTimeout } from './insert-records.ts';
-import { decodeRecord, type SpoolRecord } from './record.ts';
-
-/** A position in the spool, opaque to the writer. */
-export interface DrainedBatch<Position> {
-  /** Lent until the next read. */
-  readonly payloads: readonly Uint8Array[];
-  /** Behind the last payload. */
-  readonly end: Position;
-}
-
-/** The spool as draining needs it. */
-export interface Drainable<Position> {
-  /** The next records that are on disk and not yet applied, at least one; `undefined` where there are none. */
-  read(bytesMax: number): Promise<DrainedBatch<Position> | undefined>;
-  /** Resolves when there is something to read, or `signal` fires. */
-  waitForRecords(signal: AbortSignal): Promise<void>;
-  /** Records durably that everything before `end` is stored. */
-  markApplied(end: Position): Promise<void>;
-  stats(): { readonly unappliedRecords: number; readonly unappliedBytes: number };
-}
+import { type Drainable, DrainPass } from './drain-pass.ts';
+import { rowsOf, type SpoolRecord } from './record.ts';
+import { SendMemory } from './send-memory.ts';
+import { type StoreFailure, storeFailureOf, storePass, StoreTimeout } from './store-pass.ts';
+import { BrokenBlock } from './window-block.ts';
 
 /** What the writer tells, for logs and metrics. Listeners must not throw. */
 export interface WriterListener {
@@ -59,7 +43,7 @@ const RETRY_AFTER_MS_MIN = 1_000;
 const RETRY_AFTER_MS_MAX = 60_000;
 
 /**
- * Moves the spool into ClickHouse, at least once: windows first, then the hours that they touch, then the mark in the
+ * Moves the spool into ClickHouse, at least once: rows first, then the hours that they touch, then the mark in the
  * spool. In this order a touched hour is never seen before its windows, and whatever is cut short is done again, which
  * the table's key makes harmless. No deduplication token: a retry whose blocks are cut differently would lose rows.
  *
@@ -74,6 +58,9 @@ export class ClickHouseWriter<Position> {
   readonly #stop = new AbortController();
   readonly #giveUp = new AbortController();
   readonly #waiters = new Set<{ readonly records: number; readonly resolve: () => void }>();
+  /** Records that are set aside, by their places behind the spool's mark. */
+  readonly #leftOut = new Map<number, { readonly file: string; readonly rows: number; readonly reason: unknown }>();
+  readonly #memory = new SendMemory();
   #appliedRecords = 0;
   #underWaySinceMs: number | undefined;
   #running: Promise<void> | undefined;
@@ -147,98 +134,104 @@ export class ClickHouseWriter<Position> {
   async #drain(): Promise<void> {
     const { spool } = this.#options;
     const { signal } = this.#stop;
-    while (!signal.aborted) {
-      if (this.#breaker.waitMs > 0) {
-        await pause(Math.ceil(this.#breaker.waitMs), signal);
-        continue;
-      }
+    for (;;) {
+      if (this.#breaker.waitMs > 0) await pause(Math.ceil(this.#breaker.waitMs), signal);
+      else await spool.waitForRecords(signal);
+      if (signal.aborted) return;
+      if (this.#breaker.waitMs > 0) continue;
       const startedMs = performance.now();
-      const isClosed = this.#breaker.circuit.name === 'closed';
-      const batch = await spool.read(isClosed ? this.#pace.readBytesMax : this.#sizes.blockBytesMin);
-      if (batch === undefined) {
-        await spool.waitForRecords(signal);
-        continue;
-      }
       this.#underWaySinceMs = startedMs;
-      const isStored = await this.#store(batch);
-      if (isStored) await this.#marked(batch);
+      const storedBytes = await this.#store();
       this.#underWaySinceMs = undefined;
-      const waitingBytes = isStored ? spool.stats().unappliedBytes : 0;
-      await pause(this.#pace.pauseMs(waitingBytes), signal);
-      if (waitingBytes > this.#pace.blockBytes) {
-        this.#pace.rate(bytesOf(batch.payloads), performance.now() - startedMs);
-      }
+      const waitingBytes = storedBytes > 0 ? spool.stats().unappliedBytes : 0;
+      await pause(this.#pace.pauseMs(storedBytes, waitingBytes), signal);
+      if (waitingBytes > this.#pace.insertBytes) this.#pace.rate(storedBytes, performance.now() - startedMs);
     }
   }
 
-  async #marked(batch: DrainedBatch<Position>): Promise<void> {
-    await this.#options.spool.markApplied(batch.end);
-    this.#appliedRecords += batch.payloads.length;
-    for (const waiter of this.#waiters) if (this.#appliedRecords >= waiter.records) waiter.resolve();
-  }
-
-  /** @returns whether the batch is stored; where it is not, that was told */
-  async #store(batch: DrainedBatch<Position>): Promise<boolean> {
+  /** @returns bytes that were stored and marked; 0 where a try failed, which was told @throws the error of the spool */
+  async #store(): Promise<number> {
     const startedMs = performance.now();
-    const records = batch.payloads.map(decodeRecord);
-    try {
-      const stored = await this.#breaker.run(() => this.#attempt(records));
-      const rows = stored.reduce((sum, record) => sum + record.rowCount, 0);
-      const bytes = stored.reduce((sum, record) => sum + record.rows.length, 0);
-      this.#pace.stored();
-      this.#options.onStored(rows, bytes, performance.now() - startedMs);
-      return true;
-    } catch (reason) {
-      const failure = storeFailureOf(reason);
-      if (failure === 'timeout' || failure === 'too_much') this.#pace.tooMuch();
-      if (failure === 'too_often') this.#pace.tooOften();
-      if (!this.#giveUp.signal.aborted) this.#options.onFailed(failure, reason);
-      return false;
+    const isClosed = this.#breaker.circuit.name === 'closed';
+    const bytesMax = isClosed ? this.#pace.insertBytes : this.#sizes.insertBytesMin;
+    const pass = await this.#breaker
+      .run(() => this.#attempt(bytesMax))
+      .catch((reason: unknown) => {
+        this.#failed(reason);
+        return undefined;
+      });
+    if (pass === undefined) return 0;
+    if (pass.failure !== undefined) throw pass.failure.reason;
+    if (pass.end === undefined) return 0;
+    this.#pace.stored();
+    this.#options.onStored(pass.rows, pass.bytes, performance.now() - startedMs);
+    await this.#options.spool.markApplied(pass.end);
+    this.#marked(pass.records);
+    return pass.bytes;
+  }
+
+  #failed(reason: unknown): void {
+    const failure = storeFailureOf(reason);
+    if (failure === 'timeout' || failure === 'too_much') this.#pace.tooMuch();
+    if (failure === 'too_often') this.#pace.tooOften();
+    if (!this.#giveUp.signal.aborted) this.#options.onFailed(failure, reason);
+  }
+
+  #marked(records: number): void {
+    this.#appliedRecords += records;
+    for (const waiter of this.#waiters) if (this.#appliedRecords >= waiter.records) waiter.resolve();
+    const leftOut = [...this.#leftOut];
+    this.#leftOut.clear();
+    for (const [place, aside] of leftOut) {
+      if (place < records) this.#options.onSetAside(aside.file, aside.rows, aside.reason);
+      else this.#leftOut.set(place - records, aside);
     }
   }
 
-  /**
-   * One try, within its time. Where ClickHouse refuses the batch and some records are broken, those are set aside and the
-   * others stored.
-   * @returns the records that are stored
-   * @throws what ClickHouse, the connection or the disk reports; StoreTimeout
-   */
-  async #attempt(records: readonly SpoolRecord[]): Promise<readonly SpoolRecord[]> {
+  /** One try; and another where it failed because of records that are broken, which are set aside first. */
+  async #attempt(bytesMax: number): Promise<DrainPass<Position>> {
     try {
-      await this.#insert(records);
-      return records;
+      return await this.#insert(bytesMax);
     } catch (reason) {
-      if (!(reason instanceof ClickHouseError)) throw reason;
-      const broken = records.filter(isBroken);
-      if (broken.length === 0) throw reason;
-      const kept: [SpoolRecord, string][] = [];
-      for (const record of broken) kept.push([record, await this.#options.setAside(record, reason)]);
-      const whole = records.filter((record) => !broken.includes(record));
-      await this.#insert(whole);
-      for (const [record, file] of kept) this.#options.onSetAside(file, record.rowCount, reason);
-      return whole;
+      if (!(reason instanceof ClickHouseError) && !(reason instanceof BrokenBlock)) throw reason;
+      if (!(await this.#setAside(bytesMax, reason))) throw reason;
+      return this.#insert(bytesMax);
     }
   }
 
-  async #insert(records: readonly SpoolRecord[]): Promise<void> {
+  /** Keeps broken records elsewhere and leaves them out from here on. @returns whether there are any */
+  async #setAside(bytesMax: number, reason: unknown): Promise<boolean> {
+    const broken = await this.#pass(bytesMax).find(isBroken);
+    for (const [place, record] of broken) {
+      const file = await this.#options.setAside(record, reason);
+      this.#leftOut.set(place, { file, rows: rowsOf(record), reason });
+    }
+    return broken.size > 0;
+  }
+
+  /** Within its time. When it returns or throws, nothing of the spool is read any more. */
+  async #insert(bytesMax: number): Promise<DrainPass<Position>> {
     this.#giveUp.signal.throwIfAborted();
     const attempt = new AbortController();
     const timeoutMs = this.#options.storeTimeoutMs ?? STORE_TIMEOUT_MS;
     const timeout = setTimeout(() => attempt.abort(new StoreTimeout(timeoutMs)), timeoutMs);
     const giveUp = (): void => attempt.abort(this.#giveUp.signal.reason);
     this.#giveUp.signal.addEventListener('abort', giveUp);
+    const pass = this.#pass(bytesMax);
     try {
-      const blockBytesMax = this.#pace.blockBytes;
-      await insertRecords(this.#options.clickhouse, records, { ...this.#sizes, blockBytesMax }, attempt);
+      await storePass(this.#options.clickhouse, pass, attempt.signal);
+      return pass;
     } finally {
       clearTimeout(timeout);
       this.#giveUp.signal.removeEventListener('abort', giveUp);
+      await pass.close();
     }
   }
-}
 
-function bytesOf(payloads: readonly Uint8Array[]): number {
-  return payloads.reduce((sum, payload) => sum + payload.length, 0);
+  #pass(bytesMax: number): DrainPass<Position> {
+    const { readBytesMax } = this.#sizes;
+    return new DrainPass(this.#options.spool, { bytesMax, readBytesMax }, this.#leftOut, this.#memory.take);
+  }
 }
 
 async function pause(durationMs: number, signal: AbortSignal): Promise<void> {

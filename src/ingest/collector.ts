@@ -2,10 +2,14 @@ import { join } from 'node:path';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { messageOf } from '../lib/failure.ts';
 import { Ingest, type IngestOptions } from './accept-batch.ts';
+import { Lifecycle } from './accept-lifecycle.ts';
 import { BrokenRecords, isBroken } from './broken-records.ts';
 import { ClickHouseWriter, type WriterListener } from './clickhouse-writer.ts';
 import { RecentWindows } from './dedup.ts';
-import { decodeRecord, type SpoolRecord } from './record.ts';
+import { readEvidence } from './evidence-rows.ts';
+import { ReadingWalk } from './reading-walk.ts';
+import { decodeRecord, type SpoolRecord, windowsOf } from './record.ts';
+import { RowScan } from './row-scan.ts';
 import type { SpoolEvent } from './spool/events.ts';
 import { Spool, type SpoolStats } from './spool/spool.ts';
 
@@ -13,7 +17,7 @@ export interface CollectorOptions
   extends Pick<IngestOptions, 'clock' | 'onAccepted' | 'onBackfilled' | 'onRefused' | 'onVerdict'>, WriterListener {
   readonly dataDir: string;
   readonly clickhouse: ClickHouseClient;
-  readonly limits: Pick<IngestOptions, 'batchWindowsMax' | 'lateDaysMax' | 'aheadSecondsMax'> & {
+  readonly limits: Pick<IngestOptions, 'batchWindowsMax' | 'lateDaysMax' | 'rawDays' | 'aheadSecondsMax'> & {
     readonly dedupKeysMax: number;
     readonly spoolQuotaBytes: number;
   };
@@ -25,6 +29,7 @@ export interface CollectorOptions
 /** What a process of the role collector runs: the spool, the way into it, the way out of it. */
 export interface Collector {
   readonly ingest: Ingest;
+  readonly lifecycle: Lifecycle;
   stats(): SpoolStats;
   /** Whether ClickHouse is there to store into. Windows are taken all the same. */
   clickHouse(): ClickHouseWriter<unknown>['clickHouse'];
@@ -58,6 +63,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const draining = writer.run();
   return {
     ingest: new Ingest({ ...options, ...limits, spool, recent }),
+    lifecycle: new Lifecycle({ ...options, ...limits, spool }),
     stats: () => spool.stats(),
     clickHouse: () => writer.clickHouse,
     settle: (signal) => writer.settle(signal),
@@ -101,7 +107,10 @@ function openSpool(options: CollectorOptions, { recent, retryAfterMs, onFailed }
 
 function warm(recent: RecentWindows, record: SpoolRecord): void {
   try {
-    recent.warm(record.rows);
+    recent.warm(new RowScan(windowsOf(record)));
+    for (const { table, rows } of record.evidence) {
+      if (table === 'counter_samples') recent.warm(new ReadingWalk(readEvidence(table, rows)));
+    }
   } catch (reason) {
     // One that cannot be read must not keep meterd from starting: the writer sets it aside.
     if (!isBroken(record)) throw reason;

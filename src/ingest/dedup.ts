@@ -1,6 +1,6 @@
 import { HourTable } from './hour-table.ts';
 import type { HourWindows, Known } from './hour-windows.ts';
-import { type RowHead, RowScan } from './row-scan.ts';
+import type { RowHead, RowWalk } from './row-scan.ts';
 
 /** The sync that a batch's windows wait for; shared by all of them. */
 export interface Sync {
@@ -14,7 +14,8 @@ const BYTES_PER_KEY = 48;
 const ON_DISK = 0;
 
 /**
- * The first of the three depths of deduplication: the windows taken lately. It answers at once and forgets the least
+ * The first of the three depths of deduplication: the windows taken lately, and readings, which are windows of length 0
+ * here. It answers at once and forgets the least
  * recently seen; a window that it forgot is stored a second time, which the table's key and the reading side make harmless.
  * So a miss costs storage, never money.
  *
@@ -22,6 +23,9 @@ const ON_DISK = 0;
  * ten times the memory, and a look-up a window instead of one an hour.
  */
 export class RecentWindows {
+  /** The VM's hour of the row that was taken last. */
+  taken: HourWindows | undefined;
+
   readonly #hours: HourTable;
   /** Batches that are on their way to disk. */
   readonly #underWay = new Map<number, Sync>();
@@ -45,7 +49,8 @@ export class RecentWindows {
 
   /** Looks a row up, and remembers it where it is new. A later report never replaces the first. */
   take(row: RowHead, batch: number): Known {
-    const hour = this.hourOf(row);
+    const hour = this.#hours.hourOf(row);
+    this.taken = hour;
     const bytes = hour.bytes;
     const known = hour.take(row.offsetNanos, row.lengthNanos, hashNumber(row), batch);
     if (hour.bytes !== bytes) this.#hours.grew(hour.bytes - bytes);
@@ -55,24 +60,17 @@ export class RecentWindows {
   /** What a duplicate that `take` just found waits for: `undefined` where the first report is on disk. */
   syncOf(row: RowHead): Sync | undefined {
     if (this.#underWay.size === 0) return undefined;
-    return this.#underWay.get(this.hourOf(row).batchOf(row.offsetNanos, row.lengthNanos));
-  }
-
-  /** The VM's hour that a row belongs to. */
-  hourOf(row: RowHead): HourWindows {
-    return this.#hours.hourOf(row);
+    return this.#underWay.get(this.#hours.hourOf(row).batchOf(row.offsetNanos, row.lengthNanos));
   }
 
   /** Takes back a batch whose sync failed: a resend must be stored, not called a duplicate. */
-  forget(rows: Buffer, batch: number): void {
+  forget(row: RowWalk, batch: number): void {
     this.#underWay.delete(batch);
-    const row = new RowScan(rows);
-    while (row.next()) this.hourOf(row).remove(row.offsetNanos, row.lengthNanos, batch);
+    while (row.next()) this.#hours.hourOf(row).remove(row.offsetNanos, row.lengthNanos, batch);
   }
 
-  /** Learns windows that the spool still holds from before a restart. The first of two reports stays. */
-  warm(rows: Buffer): void {
-    const row = new RowScan(rows);
+  /** Learns what the spool still holds from before a restart. The first of two reports stays. */
+  warm(row: RowWalk): void {
     while (row.next()) this.take(row, ON_DISK);
   }
 }

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { HourWindows } from './hour-windows.ts';
 import type { RowHead } from './row-scan.ts';
+import type { TextPlace } from './window-block.ts';
 
 /** Hours that were forgotten, for the next ones: at full rate thousands come and go a second. */
 const SPARE_MAX = 4096;
@@ -9,7 +10,7 @@ const SPARE_BYTES_MAX = 16 * 1024;
 /**
  * The hours of VMs that were used lately, up to a number of bytes; the one whose use is longest ago goes first.
  *
- * Found by a hash of the row's own bytes, so that no text has to be made of them; hours of the same hash hang together
+ * Found by a hash of the ids' own bytes, so that no text has to be made of them; hours of the same hash hang together
  * by `sameHash`. The order of use is a list through the hours themselves, by `newer` and `older`.
  */
 export class HourTable {
@@ -99,10 +100,15 @@ function seededHash(): (row: RowHead) => number {
 }
 
 /** FNV-1a, then MurmurHash3's last steps. */
-function hashOf({ bytes, rowStart, keyEnd, hour }: RowHead, seed: number): number {
-  let hash = seed ^ hour;
-  for (let i = rowStart; i < keyEnd; i++) hash = Math.imul(hash ^ (bytes[i] ?? 0), 0x01000193);
+function hashOf({ customer, vm, hour }: RowHead, seed: number): number {
+  let hash = hashText(vm, hashText(customer, seed ^ hour));
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 2;
+}
+
+function hashText({ bytes, start, end }: TextPlace, seed: number): number {
+  let hash = seed;
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] ?? 0), 0x01000193);
+  return hash;
 }

@@ -1,4 +1,5 @@
 import type { RowHead } from './row-scan.ts';
+import { textAt, type TextPlace } from './window-block.ts';
 
 /** `new`; `duplicate`: taken before with the same values; `conflict`: taken before with others. */
 export type Known = 'new' | 'duplicate' | 'conflict';
@@ -30,11 +31,14 @@ export class HourWindows {
 
   /** Starts anew as the hour that a row belongs to, in the memory that is there. */
   begin(head: RowHead): void {
-    const keyBytes = head.keyEnd - head.rowStart;
+    const { customer, vm } = head;
+    const customerBytes = customer.end - customer.start;
+    const keyBytes = customerBytes + vm.end - vm.start;
     if (this.#key.length !== keyBytes) this.#key = Buffer.allocUnsafe(keyBytes);
-    head.bytes.copy(this.#key, 0, head.rowStart, head.keyEnd);
+    customer.bytes.copy(this.#key, 0, customer.start, customer.end);
+    vm.bytes.copy(this.#key, customerBytes, vm.start, vm.end);
     this.hour = head.hour;
-    this.customerId = head.customerId();
+    this.customerId = textAt(customer);
     this.touchedBy = 0;
     this.#count = 0;
   }
@@ -47,10 +51,10 @@ export class HourWindows {
   /** Whether a row is of this VM and hour. From the end, where the ids of neighbours differ. */
   isOf(head: RowHead): boolean {
     const key = this.#key;
-    const { bytes, rowStart, keyEnd } = head;
-    if (head.hour !== this.hour || keyEnd - rowStart !== key.length) return false;
-    for (let i = key.length - 1; i >= 0; i--) if (key[i] !== bytes[rowStart + i]) return false;
-    return true;
+    const { customer, vm } = head;
+    const customerBytes = customer.end - customer.start;
+    if (head.hour !== this.hour || customerBytes + vm.end - vm.start !== key.length) return false;
+    return endsWith(key, key.length, vm) && endsWith(key, customerBytes, customer);
   }
 
   /** Looks a window up, and remembers it where it is new. */
@@ -111,4 +115,11 @@ export class HourWindows {
     if (at < end) this.#windows.copyWithin(at + STRIDE, at, end);
     this.#count++;
   }
+}
+
+/** Whether a text lies in `key` before `keyEnd`. Its length is before its bytes, so that two texts are never taken for others. */
+function endsWith(key: Buffer, keyEnd: number, { bytes, start, end }: TextPlace): boolean {
+  const shift = keyEnd - end;
+  for (let i = end - 1; i >= start; i--) if (key[shift + i] !== bytes[i]) return false;
+  return true;
 }

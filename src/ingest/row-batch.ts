@@ -1,185 +1,252 @@
-import { PRECEDENCE_MAX } from './row-binary.ts';
+import { endianness } from 'node:os';
 import type { RowHead } from './row-scan.ts';
 import { hashOut, hashValues, VALUE_WORDS } from './value-hash.ts';
-import type { Provenance, Window } from './window.ts';
+import { PRECEDENCE_MAX, type Provenance, type Window } from './window.ts';
+import { TEXT_COLUMNS, type TextPlace, WORD_BYTES, WORD_COLUMNS, type WindowBlock } from './window-block.ts';
 import type { WireWindow } from './wire-window.ts';
 
 const HOUR_SECONDS = 3600;
 const HOUR_NANOS = 3_600_000_000_000n;
-/** What most rows fit in; more is made when it is needed. */
-const ROW_BYTES_USUAL = 256;
-/** Buffers of batches that have ended, for the next ones: fresh memory for each batch would cost more than its rows. */
-const spare: Buffer[] = [];
+/** What most texts fit in with their length; more is made when it is needed. */
+const TEXT_BYTES_USUAL = 40;
+/** Memory of batches that have ended, for the next ones: fresh memory for each batch would cost more than its rows. */
+const spare: BatchMemory[] = [];
 const SPARE_MAX = 16;
 const SPARE_BYTES_MAX = 1024 * 1024;
-/** The longest id that takes one byte to say how long it is. */
+/** The longest text that takes one byte to say how long it is. */
 const SHORT_BYTES_MAX = 127;
 const TWO_TO_32 = 4_294_967_296;
-const EMPTY = Buffer.alloc(0);
+/** Words are written two halves at a time, the low one first, as ClickHouse reads them. */
+const HALVES = 2;
+const FIRST_VALUE = WORD_COLUMNS.indexOf('cpu_time_nanos');
+const SAMPLED_AT = WORD_COLUMNS.indexOf('sampled_at');
+
+if (endianness() !== 'LE')
+  throw new Error('meterd writes numbers as this processor does, which has to be little-endian');
+
+/** One column of texts as it is written: `start` and `end` are those of the last. */
+class TextColumn implements TextPlace {
+  bytes = Buffer.allocUnsafeSlow(1024);
+  start = 0;
+  end = 0;
+
+  /** Plain ASCII of at most 127 bytes. @returns false where it is anything else: then nothing was written */
+  addShort(source: Uint8Array, start: number, end: number): boolean {
+    const length = end - start;
+    if (length > SHORT_BYTES_MAX) return false;
+    this.#reserve(length + 1);
+    const target = this.bytes;
+    const shift = this.end + 1 - start;
+    for (let i = start; i < end; i++) {
+      const byte = source[i] ?? 0;
+      if (byte < 0x20 || byte > 0x7e) return false;
+      target[shift + i] = byte;
+    }
+    target[this.end] = length;
+    this.start = this.end;
+    this.end = shift + end;
+    return true;
+  }
+
+  add(text: string): void {
+    const bytes = Buffer.byteLength(text);
+    this.#reserve(bytes + 5);
+    this.start = this.end;
+    this.end = writeText(this.bytes, text, this.start);
+  }
+
+  /** Room for so many texts of usual length. */
+  begin(texts: number): void {
+    this.start = this.end = 0;
+    this.#reserve(texts * TEXT_BYTES_USUAL);
+  }
+
+  #reserve(bytes: number): void {
+    if (this.end + bytes <= this.bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * this.bytes.length + bytes);
+    this.bytes.copy(larger, 0, 0, this.end);
+    this.bytes = larger;
+  }
+}
+
+class BatchMemory {
+  words = new Uint32Array(0);
+  readonly texts = TEXT_COLUMNS.map(() => new TextColumn());
+}
 
 /**
- * A batch's rows as they are written, one after another in one buffer, in two ways that give the same bytes: from the
- * wire, and from a parsed `Window`. Of the row written last it tells what deduplication needs to know.
+ * A batch's windows as they are written, column by column, in two ways that give the same bytes: from the wire, and from a
+ * parsed `Window`. Of the window written last it tells what deduplication needs to know.
  */
 export class RowBatch implements RowHead {
-  /** Of the last row: its first byte, where its customer ends, where its VM ends. */
-  rowStart = 0;
-  customerEnd = 0;
-  keyEnd = 0;
-  /** The hour in which its window starts, in hours since 1970, and where in it, and how long it lasts. */
+  readonly customer: TextColumn;
+  readonly vm: TextColumn;
+  /** The hour in which the last window starts, in hours since 1970, and where in it, and how long it lasts. */
   hour = 0;
   offsetNanos = 0;
   lengthNanos = 0;
   hashLow = 0;
   hashHigh = 0;
-  /** Rows kept. */
+  /** Windows kept. */
   count = 0;
 
-  readonly #suffix: Buffer;
-  readonly #words = new Uint32Array(VALUE_WORDS);
-  #bytes: Buffer;
-  #view: DataView;
-  #end = 0;
+  readonly #memory: BatchMemory;
+  readonly #region: TextColumn;
+  readonly #boot: TextColumn;
+  readonly #call: Buffer;
+  readonly #values = new Uint32Array(VALUE_WORDS);
+  #words: Uint32Array;
+  /** Windows that there is room for: what lies between a window's values of two columns. */
+  #capacity: number;
 
   constructor(windows: number, provenance: Provenance) {
-    this.#suffix = suffixOf(provenance);
-    const bytesUsual = Math.max(1, windows) * ROW_BYTES_USUAL;
-    const last = spare.at(-1);
-    this.#bytes = last !== undefined && last.length >= bytesUsual ? last : Buffer.allocUnsafeSlow(bytesUsual);
-    if (this.#bytes === last) spare.pop();
-    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    this.#call = callColumns(provenance);
+    this.#memory = spare.pop() ?? new BatchMemory();
+    for (const text of this.#memory.texts) text.begin(windows);
+    const [customer, vm, region, boot] = this.#memory.texts;
+    if (!customer || !vm || !region || !boot) throw new Error('there are four columns of texts');
+    this.customer = customer;
+    this.vm = vm;
+    this.#region = region;
+    this.#boot = boot;
+    this.#capacity = Math.max(1, windows);
+    const halves = HALVES * WORD_COLUMNS.length * this.#capacity;
+    if (this.#memory.words.length < halves) this.#memory.words = new Uint32Array(halves);
+    this.#words = this.#memory.words;
   }
 
-  /** The buffer that the last row's offsets point into. */
-  get bytes(): Buffer {
-    return this.#bytes;
+  /** All windows that were kept. It is lent: more windows, and `release`, change it. */
+  block(): WindowBlock {
+    this.#moveTogether();
+    const words = Buffer.from(this.#words.buffer, 0, WORD_BYTES * WORD_COLUMNS.length * this.count);
+    const taken = ({ bytes, end }: TextColumn): Buffer => bytes.subarray(0, end);
+    const texts = [taken(this.customer), taken(this.vm), taken(this.#region), taken(this.#boot)] as const;
+    return { count: this.count, words, texts, call: this.#call };
   }
 
-  /** All rows that were kept. */
-  rows(): Buffer {
-    return this.#bytes.subarray(0, this.#end);
-  }
-
-  /** Gives the buffer back. Nothing of the batch may be used afterwards. */
+  /** Gives the memory back. Nothing of the batch may be used afterwards. */
   release(): void {
-    if (spare.length < SPARE_MAX && this.#bytes.length <= SPARE_BYTES_MAX) spare.push(this.#bytes);
-    this.#bytes = EMPTY;
-    this.#end = 0;
+    if (spare.length < SPARE_MAX && this.#words.byteLength <= SPARE_BYTES_MAX) spare.push(this.#memory);
+    this.#words = new Uint32Array(0);
+    this.#capacity = this.count = 0;
   }
 
-  /** Takes the last row back. */
+  /** Takes the last window back. It must be the one just written. */
   dropLast(): void {
-    this.#end = this.rowStart;
+    for (const text of this.#memory.texts) text.end = text.start;
     this.count--;
-  }
-
-  /** The last row's customer. */
-  customerId(): string {
-    // One byte of length before it; two where it is longer than 127.
-    const from = this.rowStart + ((this.#bytes[this.rowStart] ?? 0) < 0x80 ? 1 : 2);
-    return this.#bytes.toString('utf8', from, this.customerEnd);
   }
 
   /** @returns false where an id is empty, long or more than plain ASCII: then nothing was written */
   addWire(wire: WireWindow): boolean {
-    this.#reserve(4 * (SHORT_BYTES_MAX + 1) + (VALUE_WORDS + 8) * 4 + this.#suffix.length);
-    const { bytes } = wire;
-    this.rowStart = this.#end;
-    let at = this.#addText(this.#end, bytes, wire.customerStart, wire.customerEnd);
-    if (at < 0 || wire.customerEnd === wire.customerStart) return false;
-    this.customerEnd = at;
-    at = this.#addText(at, bytes, wire.vmStart, wire.vmEnd);
-    if (at < 0 || wire.vmEnd === wire.vmStart) return false;
-    this.keyEnd = at;
+    if (!this.#addTexts(wire)) return false;
     this.hour = Math.floor(wire.startSeconds / HOUR_SECONDS);
     this.offsetNanos = (wire.startSeconds - this.hour * HOUR_SECONDS) * 1e9 + wire.startNanos;
     this.lengthNanos = (wire.endSeconds - wire.startSeconds) * 1e9 + (wire.endNanos - wire.startNanos);
-    this.#addTime(at, wire.startSeconds, wire.startNanos);
-    this.#addTime(at + 8, wire.endSeconds, wire.endNanos);
-    const hashAt = at + 16;
-    at = this.#addText(hashAt + 8, bytes, wire.regionStart, wire.regionEnd);
-    if (at < 0 || wire.regionEnd === wire.regionStart) return false;
-    at = this.#addValues(hashAt, at, wire.words);
-    this.#addTime(at, wire.sampledSeconds, wire.sampledNanos);
-    at = this.#addText(at + 8, bytes, wire.bootStart, wire.bootEnd);
-    if (at < 0) return false;
-    this.#addSuffix(at);
+    const at = this.#addRow();
+    const column = HALVES * this.#capacity;
+    this.#setTime(at, wire.startSeconds, wire.startNanos);
+    this.#setTime(at + column, wire.endSeconds, wire.endNanos);
+    this.#setValues(at, wire.words);
+    this.#setTime(at + SAMPLED_AT * column, wire.sampledSeconds, wire.sampledNanos);
     return true;
   }
 
   addWindow(window: Window): void {
-    const texts = [window.customerId, window.vmId, window.region, window.bootId];
-    const textBytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 2, 0);
-    this.#reserve(textBytes + (VALUE_WORDS + 8) * 4 + this.#suffix.length);
-    this.rowStart = this.#end;
-    this.customerEnd = writeText(this.#bytes, window.customerId, this.#end);
-    this.keyEnd = writeText(this.#bytes, window.vmId, this.customerEnd);
+    this.customer.add(window.customerId);
+    this.vm.add(window.vmId);
+    this.#region.add(window.region);
+    this.#boot.add(window.bootId);
     this.hour = Number(window.startNanos / HOUR_NANOS);
     this.offsetNanos = Number(window.startNanos % HOUR_NANOS);
     this.lengthNanos = Number(window.endNanos - window.startNanos);
-    let at = this.#bytes.writeBigInt64LE(window.startNanos, this.keyEnd);
-    const hashAt = this.#bytes.writeBigInt64LE(window.endNanos, at);
-    at = writeText(this.#bytes, window.region, hashAt + 8);
-    at = this.#addValues(hashAt, at, wordsOf(window, this.#words));
-    at = this.#bytes.writeBigInt64LE(window.sampledAtNanos, at);
-    this.#addSuffix(writeText(this.#bytes, window.bootId, at));
+    const at = this.#addRow();
+    const column = HALVES * this.#capacity;
+    setWord(this.#words, at, window.startNanos);
+    setWord(this.#words, at + column, window.endNanos);
+    this.#setValues(at, valuesOf(window, this.#values));
+    setWord(this.#words, at + SAMPLED_AT * column, window.sampledAtNanos);
   }
 
-  #reserve(bytes: number): void {
-    if (this.#end + bytes <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(2 * this.#bytes.length + bytes);
-    this.#bytes.copy(larger, 0, 0, this.#end);
-    this.#bytes = larger;
-    this.#view = new DataView(larger.buffer, larger.byteOffset, larger.byteLength);
-  }
-
-  /** @returns where it ends, -1 where it is not short and plain */
-  #addText(at: number, source: Uint8Array, start: number, end: number): number {
-    const target = this.#bytes;
-    const length = end - start;
-    if (length > SHORT_BYTES_MAX) return -1;
-    target[at] = length;
-    const from = at + 1 - start;
-    for (let i = start; i < end; i++) {
-      const byte = source[i] ?? 0;
-      if (byte < 0x20 || byte > 0x7e) return -1;
-      target[from + i] = byte;
+  /** All four or none. Which hosts send from where is read on: the ids are as `sender-scope.ts` let them through. */
+  #addTexts(wire: WireWindow): boolean {
+    const { bytes } = wire;
+    if (wire.customerEnd === wire.customerStart || wire.vmEnd === wire.vmStart) return false;
+    if (wire.regionEnd === wire.regionStart) return false;
+    const { customer, vm } = this;
+    const region = this.#region;
+    if (!customer.addShort(bytes, wire.customerStart, wire.customerEnd)) return false;
+    if (vm.addShort(bytes, wire.vmStart, wire.vmEnd)) {
+      if (region.addShort(bytes, wire.regionStart, wire.regionEnd)) {
+        if (this.#boot.addShort(bytes, wire.bootStart, wire.bootEnd)) return true;
+        region.end = region.start;
+      }
+      vm.end = vm.start;
     }
-    return from + end;
+    customer.end = customer.start;
+    return false;
+  }
+
+  /** @returns where the new window's first word is, in halves */
+  #addRow(): number {
+    if (this.count === this.#capacity) this.#grow();
+    return HALVES * this.count++;
+  }
+
+  #grow(): void {
+    const before = this.#words;
+    const capacity = Math.max(1, 2 * this.#capacity);
+    const larger = new Uint32Array(HALVES * WORD_COLUMNS.length * capacity);
+    for (let column = 0; column < WORD_COLUMNS.length; column++) {
+      const from = HALVES * column * this.#capacity;
+      larger.set(before.subarray(from, from + HALVES * this.count), HALVES * column * capacity);
+    }
+    this.#memory.words = this.#words = larger;
+    this.#capacity = capacity;
+  }
+
+  /** Closes the gaps between columns that windows left which were taken back. */
+  #moveTogether(): void {
+    if (this.count === this.#capacity) return;
+    for (let column = 1; column < WORD_COLUMNS.length; column++) {
+      const from = HALVES * column * this.#capacity;
+      this.#words.copyWithin(HALVES * column * this.count, from, from + HALVES * this.count);
+    }
+    this.#capacity = this.count;
   }
 
   /** Seconds × 10^9 + nanoseconds as 64 bits: no step passes 2^53. */
-  #addTime(at: number, seconds: number, nanos: number): void {
+  #setTime(at: number, seconds: number, nanos: number): void {
     const upper = Math.floor(seconds / 65_536) * 1e9;
     const lower = (seconds % 65_536) * 1e9 + nanos;
     const low = (upper % 65_536) * 65_536 + lower;
-    this.#view.setUint32(at, low % TWO_TO_32, true);
-    this.#view.setUint32(at + 4, Math.floor(upper / 65_536) + Math.floor(low / TWO_TO_32), true);
+    this.#words[at] = low % TWO_TO_32;
+    this.#words[at + 1] = Math.floor(upper / 65_536) + Math.floor(low / TWO_TO_32);
   }
 
-  /** Hashes the region, which lies between the hash and `at`, with the values, and writes hash and values. */
-  #addValues(hashAt: number, at: number, words: Uint32Array): number {
-    hashValues(words, this.#bytes, hashAt + 8, at);
+  /** Hashes the last region with the values, and writes hash and values. */
+  #setValues(row: number, values: Uint32Array): void {
+    const { bytes, start, end } = this.#region;
+    hashValues(values, bytes, start, end);
     this.hashLow = hashOut.low;
     this.hashHigh = hashOut.high;
-    const view = this.#view;
-    view.setUint32(hashAt, this.hashLow, true);
-    view.setUint32(hashAt + 4, this.hashHigh, true);
-    for (let i = 0; i < VALUE_WORDS; i++) view.setUint32(at + 4 * i, words[i] ?? 0, true);
-    return at + 4 * VALUE_WORDS;
-  }
-
-  #addSuffix(at: number): void {
-    this.#bytes.set(this.#suffix, at);
-    this.#end = at + this.#suffix.length;
-    this.count++;
+    const words = this.#words;
+    const column = HALVES * this.#capacity;
+    let at = row + (FIRST_VALUE - 1) * column;
+    words[at] = this.hashLow;
+    words[at + 1] = this.hashHigh;
+    for (let i = 0; i < VALUE_WORDS; i += HALVES) {
+      at += column;
+      words[at] = values[i] ?? 0;
+      words[at + 1] = values[i + 1] ?? 0;
+    }
   }
 }
 
-/** The columns behind the boot id: the same for all windows of a call. */
-function suffixOf(provenance: Provenance): Buffer {
+/** `CALL_COLUMNS` of a call. */
+function callColumns(provenance: Provenance): Buffer {
   const { instanceId, sequence, credentialId, receivedAtNanos } = provenance;
-  const bytes = Buffer.alloc(Buffer.byteLength(instanceId) + Buffer.byteLength(credentialId) + 20);
+  const bytes = Buffer.alloc(Buffer.byteLength(instanceId) + Buffer.byteLength(credentialId) + 26);
   let at = writeText(bytes, instanceId, 0);
   at = bytes.writeBigUInt64LE(sequence, at);
   at = writeText(bytes, credentialId, at);
@@ -198,10 +265,15 @@ function writeText(bytes: Buffer, text: string, start: number): number {
   return at + bytes.write(text, at);
 }
 
+function setWord(words: Uint32Array, at: number, value: bigint): void {
+  words[at] = Number(value & 0xffff_ffffn);
+  words[at + 1] = Number(value >> 32n);
+}
+
 const scratch = new DataView(new ArrayBuffer(8));
 
-function wordsOf(window: Window, words: Uint32Array): Uint32Array {
-  const counters = [
+function valuesOf(window: Window, words: Uint32Array): Uint32Array {
+  const values = [
     window.cpuTimeNanos,
     bitsOf(window.cpuUtilizationPct),
     bitsOf(window.cpuCoresUsed),
@@ -215,10 +287,7 @@ function wordsOf(window: Window, words: Uint32Array): Uint32Array {
     window.networkRxBytes,
     window.networkTxBytes,
   ];
-  counters.forEach((value, i) => {
-    words[2 * i] = Number(value & 0xffff_ffffn);
-    words[2 * i + 1] = Number(value >> 32n);
-  });
+  values.forEach((value, i) => setWord(words, HALVES * i, value));
   return words;
 }
 

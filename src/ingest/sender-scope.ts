@@ -7,6 +7,8 @@ const EARLIEST_SECONDS = 946_684_800;
 const LATEST_SECONDS = 7_258_118_400;
 const WINDOW_SECONDS_MAX = 3600;
 const DAY_SECONDS = 86_400;
+/** As `validate.ts` has it. */
+const REACH_SECONDS = 7200;
 /** "default-customer" is the only id of this length that is refused. */
 const NO_CUSTOMER_BYTES = 16;
 
@@ -26,7 +28,9 @@ export class SenderScope {
     this.#sender = sender;
     // To the whole second within the bounds; what lies in the second at the bound goes the ordinary way.
     this.#aheadSeconds = Number((bounds.nowNanos + bounds.aheadNanosMax) / 1_000_000_000n) - 1;
-    this.#lateSeconds = Number(bounds.nowNanos / 1_000_000_000n) + 1 - bounds.lateDaysMax * DAY_SECONDS;
+    const keptSeconds = bounds.rawDays * DAY_SECONDS - REACH_SECONDS;
+    const lateSeconds = Math.min(bounds.lateDaysMax * DAY_SECONDS, keptSeconds);
+    this.#lateSeconds = Number(bounds.nowNanos / 1_000_000_000n) + 1 - lateSeconds;
   }
 
   allows(wire: WireWindow): boolean {

@@ -11,13 +11,17 @@ const EARLIEST_NANOS = 946_684_800n * SECOND_NANOS;
 const LATEST_NANOS = 7_258_118_400n * SECOND_NANOS;
 /** A window reaches into two hours at most, which the rollup and its queries rely on. */
 const WINDOW_NANOS_MAX = 3600n * SECOND_NANOS;
-const REGION_BYTES_MAX = 64;
+export const REGION_BYTES_MAX = 64;
+/** A window ends up to an hour behind its start; a reading has the hour before it computed, with readings an hour before that. */
+const REACH_NANOS = 2n * WINDOW_NANOS_MAX;
 
 /** How far from now a window may lie. */
 export interface TimeBounds {
   readonly nowNanos: bigint;
   /** Without the right to backfill. */
   readonly lateDaysMax: number;
+  /** How long windows are kept. */
+  readonly rawDays: number;
   readonly aheadNanosMax: bigint;
 }
 
@@ -33,7 +37,7 @@ export function parseWindow(metrics: BillingMetrics, sender: Sender, bounds: Tim
   const endNanos = parseTime('window_end', metrics.windowEnd);
   checkLength(startNanos, endNanos);
   checkAllowed(customerId, region, sender);
-  checkTimeliness(endNanos, sender, bounds);
+  checkTimeliness('window_end', endNanos, sender, bounds);
   return {
     customerId,
     vmId,
@@ -62,13 +66,21 @@ export function isLate(endNanos: bigint, bounds: TimeBounds): boolean {
   return endNanos < bounds.nowNanos - BigInt(bounds.lateDaysMax) * DAY_NANOS;
 }
 
-function parseTime(field: string, value: { seconds: bigint; nanos: number } | undefined): bigint {
+/**
+ * @returns Unix nanoseconds
+ * @throws CallerFault invalid_argument where it is missing, no time, or not within the years 2000 to 2200
+ */
+export function parseTime(field: string, value: { seconds: bigint; nanos: number } | undefined): bigint {
   if (value === undefined) throw new CallerFault('invalid_argument', field, `${field} is missing`);
   if (value.nanos < 0 || value.nanos > 999_999_999) {
     const message = `${field}.nanos: ${value.nanos} is not within 0 and 999999999`;
     throw new CallerFault('invalid_argument', field, message);
   }
-  const nanos = value.seconds * SECOND_NANOS + BigInt(value.nanos);
+  return parseNanos(field, value.seconds * SECOND_NANOS + BigInt(value.nanos));
+}
+
+/** The same for a time that comes as Unix nanoseconds. */
+export function parseNanos(field: string, nanos: bigint): bigint {
   if (nanos < EARLIEST_NANOS) {
     throw new CallerFault('invalid_argument', field, `${field}: ${showTime(nanos)} is before 2000-01-01T00:00:00Z`);
   }
@@ -90,7 +102,8 @@ function checkLength(startNanos: bigint, endNanos: bigint): void {
   }
 }
 
-function checkAllowed(customerId: string, region: string, sender: Sender): void {
+/** @throws CallerFault permission_denied where the sender's key is not for this customer or region */
+export function checkAllowed(customerId: string, region: string, sender: Sender): void {
   if (sender.regions !== undefined && !sender.regions.has(region)) {
     const message = `region: "${region}" is not one that key ${sender.credentialId} reports for (${list(sender.regions)})`;
     throw new CallerFault('permission_denied', 'region', message);
@@ -101,14 +114,23 @@ function checkAllowed(customerId: string, region: string, sender: Sender): void 
   }
 }
 
-function checkTimeliness(endNanos: bigint, sender: Sender, bounds: TimeBounds): void {
-  if (endNanos > bounds.nowNanos + bounds.aheadNanosMax) {
-    const message = `window_end: ${showTime(endNanos)} is more than ${bounds.aheadNanosMax / SECOND_NANOS} s ahead of the server's clock, ${showTime(bounds.nowNanos)}`;
-    throw new CallerFault('out_of_range', 'window_end', message);
+/**
+ * @throws CallerFault out_of_range where a time is too far ahead, too long ago for a sender without the right to backfill, or so
+ *   long ago that windows of then are removed
+ */
+export function checkTimeliness(field: string, nanos: bigint, sender: Sender, bounds: TimeBounds): void {
+  if (nanos > bounds.nowNanos + bounds.aheadNanosMax) {
+    const message = `${field}: ${showTime(nanos)} is more than ${bounds.aheadNanosMax / SECOND_NANOS} s ahead of the server's clock, ${showTime(bounds.nowNanos)}`;
+    throw new CallerFault('out_of_range', field, message);
   }
-  if (!sender.backfill && isLate(endNanos, bounds)) {
-    const message = `window_end: ${showTime(endNanos)} is more than ${bounds.lateDaysMax} days ago, and key ${sender.credentialId} has no right to backfill`;
-    throw new CallerFault('out_of_range', 'window_end', message);
+  if (!sender.backfill && isLate(nanos, bounds)) {
+    const message = `${field}: ${showTime(nanos)} is more than ${bounds.lateDaysMax} days ago, and key ${sender.credentialId} has no right to backfill`;
+    throw new CallerFault('out_of_range', field, message);
+  }
+  const keptNanos = bounds.nowNanos - BigInt(bounds.rawDays) * DAY_NANOS + REACH_NANOS;
+  if (nanos < keptNanos) {
+    const message = `${field}: ${showTime(nanos)} is before ${showTime(keptNanos)}: windows are kept for ${bounds.rawDays} days, and its hour could not be computed from all of them`;
+    throw new CallerFault('out_of_range', field, message);
   }
 }
 

@@ -44,3 +44,6 @@ export interface Provenance {
   readonly sequence: bigint;
   readonly receivedAtNanos: bigint;
 }
+
+/** `precedence` counts down from here, so that of equal copies the first received has the greatest. */
+export const PRECEDENCE_MAX = 9_223_372_036_854_775_807n;

@@ -36,8 +36,9 @@ describe('KeyStore', () => {
     const tables = await db.selectFrom('api_keys').selectAll().execute();
     const records = await listAudit(db, undefined, 1000);
     expect(JSON.stringify([tables, records], (_, value: unknown) => value?.toString())).not.toContain(
-      credential.secret,
+      credential?.secret,
     );
+    expect(credential?.secret).toHaveLength(64);
     expect(tables.find((row) => row.id === key.keyId)?.secret_hash).toHaveLength(32);
 
     expect((await store.revoke(key.keyId, 'somebody else')).revokedAt).toBeInstanceOf(Date);
@@ -74,7 +75,14 @@ describe('KeyStore', () => {
       'customer_ids',
     ],
     ['an operator with regions', { role: 'operator', backfill: false }, 'regions'],
+    ['counters of billaged.v1 from any region', { regions: ['*'], billagedCounters: 'delta' }, 'billaged_counters'],
     ['an admin that backfills', { role: 'admin', regions: [] }, 'backfill'],
+    [
+      'an operator with a certificate',
+      { role: 'operator', regions: [], backfill: false, spiffeId: 'spiffe://cloud.example/host/1' },
+      'spiffe_id',
+    ],
+    ['a certificate of anybody', { spiffeId: 'spiffe://cloud.example/*' }, 'spiffe_id'],
     [
       'an operator of one customer',
       { role: 'operator', regions: [], backfill: false, customerIds: ['a'] },
@@ -86,9 +94,21 @@ describe('KeyStore', () => {
     await expect(refused).rejects.toMatchObject({ kind: 'invalid_argument', field });
   });
 
+  it('gives hosts with a certificate no secret, and their id to one key that works', async () => {
+    const request = { ...collector, spiffeId: 'spiffe://cloud.example/host/1' };
+    const { key, credential } = await store.create(request, 'somebody');
+    expect([key.spiffeId, credential]).toEqual([request.spiffeId, undefined]);
+    expect(await store.findHost(request.spiffeId)).toMatchObject({ keyId: key.keyId, secretHash: undefined });
+    const second = store.create(request, 'somebody');
+    await expect(second).rejects.toMatchObject({ kind: 'already_exists', field: 'spiffe_id' });
+    await store.revoke(key.keyId, 'somebody');
+    expect(await store.findHost(request.spiffeId)).toBeUndefined();
+    expect((await store.create(request, 'somebody')).key.keyId).not.toBe(key.keyId);
+  });
+
   it('gives each key its own id and secret', async () => {
     const made = await Promise.all([1, 2, 3].map(() => store.create(collector, 'x')));
-    expect(new Set(made.map(({ credential }) => credential.secret)).size).toBe(3);
+    expect(new Set(made.map(({ credential }) => credential?.secret)).size).toBe(3);
     expect(parseCredential('meterd_0_0')).toBeUndefined();
   });
 });

@@ -11,6 +11,8 @@ const stored: StoredKey = {
   regions: ['*'],
   customerIds: [],
   backfill: false,
+  billagedCounters: undefined,
+  spiffeId: undefined,
   createdAt: new Date(0),
   revokedAt: undefined,
   secretHash: hashSecret(credential.secret),
@@ -31,8 +33,13 @@ function keysIn(keys: StoredKey[]) {
       return state.keys.find((key) => key.keyId === keyId);
     },
   };
+  const findHost = async (spiffeId: string) => {
+    state.finds++;
+    if (state.away) throw new Error('away');
+    return state.keys.find((key) => key.spiffeId === spiffeId);
+  };
   const clock = { nowMs: () => state.nowMs, nowNanos: () => BigInt(state.nowMs) * 1_000_000n };
-  return { state, known: new KnownKeys(source, clock) };
+  return { state, known: new KnownKeys({ ...source, findHost }, clock) };
 }
 
 describe('credentials', () => {
@@ -96,5 +103,23 @@ describe('KnownKeys', () => {
     await expect(known.authenticate(unknown)).rejects.toMatchObject({ kind: 'unavailable' });
     state.nowMs += 1;
     await expect(known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
+  it('takes a host by its certificate until its key is revoked, and by no secret', async () => {
+    const spiffeId = 'spiffe://cloud.example/host/1';
+    const { known, state } = keysIn([{ ...stored, spiffeId, secretHash: undefined }]);
+    await known.refresh();
+    const names = { subjectAltName: `URI:${spiffeId}`, isAuthority: false, distrust: undefined };
+    const certificate = { ...names, validToMs: state.nowMs + 1 };
+    expect((await known.authenticate(null, certificate)).keyId).toBe(credential.keyId);
+    await expect(known.authenticate(bearer, certificate)).rejects.toMatchObject({ kind: 'unauthenticated' });
+    const other = { ...certificate, subjectAltName: `URI:${spiffeId}0` };
+    await expect(known.authenticate(null, other)).rejects.toMatchObject({ kind: 'unauthenticated' });
+    state.keys = [];
+    await known.refresh();
+    await expect(known.authenticate(null, certificate)).rejects.toMatchObject({ kind: 'unauthenticated' });
+    expect(state.finds).toBe(2);
+    state.nowMs++;
+    await expect(known.authenticate(null, certificate)).rejects.toThrow(/ended at/);
   });
 });

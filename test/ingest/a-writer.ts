@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { ClickHouseClient } from '@clickhouse/client';
-import { ClickHouseWriter, type DrainedBatch, type WriterOptions } from '../../src/ingest/clickhouse-writer.ts';
+import { ClickHouseWriter, type WriterOptions } from '../../src/ingest/clickhouse-writer.ts';
+import type { DrainedBatch } from '../../src/ingest/drain-pass.ts';
 import type { SpoolRecord } from '../../src/ingest/record.ts';
 import type { CircuitChange } from '../../src/lib/circuit-breaker.ts';
 
@@ -15,8 +16,8 @@ export class ListedSpool {
     this.#onMark = onMark;
   }
 
-  async read(bytesMax: number): Promise<DrainedBatch<number> | undefined> {
-    const from = this.marks.at(-1) ?? 0;
+  async read(bytesMax: number, after?: number): Promise<DrainedBatch<number> | undefined> {
+    const from = after ?? this.marks.at(-1) ?? 0;
     if (from >= this.#payloads.length) return undefined;
     let bytes = 0;
     let end = from;
@@ -26,7 +27,7 @@ export class ListedSpool {
   }
 
   async waitForRecords(signal: AbortSignal): Promise<void> {
-    if (!signal.aborted) await once(signal, 'abort');
+    if (this.stats().unappliedRecords === 0 && !signal.aborted) await once(signal, 'abort');
   }
 
   async markApplied(end: number): Promise<void> {

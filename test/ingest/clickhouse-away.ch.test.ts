@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
 import { type Collector, startCollector } from '../../src/ingest/collector.ts';
-import type { StoreFailure } from '../../src/ingest/insert-records.ts';
+import type { StoreFailure } from '../../src/ingest/store-pass.ts';
 import type { CircuitChange } from '../../src/lib/circuit-breaker.ts';
 import { connectClickHouse } from '../../src/storage/clickhouse/client.ts';
 import { migrateClickHouse } from '../../src/storage/clickhouse/migrate.ts';
@@ -52,6 +52,7 @@ it('acknowledges while ClickHouse hangs, loses nothing, and stores it all once w
     limits: {
       batchWindowsMax: 10_000,
       lateDaysMax: 35,
+      rawDays: 400,
       aheadSecondsMax: 300,
       dedupKeysMax: 10_000,
       spoolQuotaBytes: 512 * 1024 * 1024,

@@ -20,6 +20,8 @@ export interface ProxyOptions {
   readonly treat: (call: ProxiedCall) => Treatment;
   /** Told of what ClickHouse said to a call. */
   readonly onAnswer?: (call: ProxiedCall, status: number) => void;
+  /** Whether it reads no faster than one piece of what the network gives a turn of the event loop. */
+  readonly isSlow?: boolean;
   /** Told when the caller has closed the connection of a call that hangs. */
   readonly onClosed?: () => void;
 }
@@ -47,7 +49,10 @@ export async function aProxy(options: ProxyOptions, port = 0): Promise<ClickHous
 
 async function pass(request: IncomingMessage, response: ServerResponse, options: ProxyOptions): Promise<void> {
   const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk);
+  for await (const chunk of request) {
+    chunks.push(chunk);
+    if (options.isSlow === true) await new Promise(setImmediate);
+  }
   const body = Buffer.concat(chunks);
   const path = new URL(request.url ?? '', `http://${new URL(options.url).host}`);
   const parameters = path.searchParams;

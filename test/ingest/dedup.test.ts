@@ -2,10 +2,11 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { RowBatch } from '../../src/ingest/row-batch.ts';
+import { RowScan } from '../../src/ingest/row-scan.ts';
 import { parseWindow } from '../../src/ingest/validate.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
-const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
+const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, rawDays: 400, aheadNanosMax: 0n };
 const window = parseWindow(aWindow(), anySender, bounds);
 const provenance = { credentialId: 'k', instanceId: 'i', sequence: 0n, receivedAtNanos: 1n };
 const BASE = (BigInt(NOW_MS) * 1_000_000n) / 3_600_000_000_000n - 10n;
@@ -65,7 +66,7 @@ describe('RecentWindows', () => {
           if (i < cut && known === 'new') kept.add(`${each.vm} ${each.start} ${each.length}`);
           if (i >= cut && known === 'new') failed.push(each);
         }
-        for (const each of failed) recent.forget(rowOf(each).rows(), batch);
+        for (const each of failed) recent.forget(new RowScan(rowOf(each).block()), batch);
         for (const each of reports) {
           const key = `${each.vm} ${each.start} ${each.length}`;
           const known = recent.take(rowOf(each), 0);
@@ -89,12 +90,11 @@ describe('RecentWindows', () => {
     expect(recent.syncOf(row)).toBeUndefined();
   });
 
-  it('learns from rows what was stored before, and the first of two reports stays', () => {
+  it('learns from blocks what was stored before, and the first of two reports stays', () => {
     const recent = new RecentWindows(1000);
     const first = { vm: 1, start: 0n, length: 1n, cpu: 1n };
-    recent.warm(
-      Buffer.concat([rowOf(first).rows(), rowOf({ ...first, cpu: 2n }).rows(), rowOf({ ...first, vm: 2 }).rows()]),
-    );
+    for (const each of [first, { ...first, cpu: 2n }, { ...first, vm: 2 }])
+      recent.warm(new RowScan(rowOf(each).block()));
     expect(recent.take(rowOf(first), 0)).toBe('duplicate');
     expect(recent.take(rowOf({ ...first, cpu: 2n }), 0)).toBe('conflict');
     expect(recent.take(rowOf({ ...first, vm: 2 }), 0)).toBe('duplicate');

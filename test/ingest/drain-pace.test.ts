@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DRAIN_SIZES, DrainPace } from '../../src/ingest/drain-pace.ts';
 
 const MIB = 1024 * 1024;
+const anyBytes = fc.nat({ max: 100 * MIB });
 const anyHistory = fc.array(fc.constantFrom('stored', 'tooMuch', 'tooOften'), { maxLength: 200 });
 
 function after(history: readonly ('stored' | 'tooMuch' | 'tooOften')[]): DrainPace {
@@ -14,31 +15,29 @@ function after(history: readonly ('stored' | 'tooMuch' | 'tooOften')[]): DrainPa
 describe('DrainPace', () => {
   it('stays within its bounds, whatever ClickHouse says', () => {
     fc.assert(
-      fc.property(anyHistory, fc.nat({ max: 100 * MIB }), (history, waitingBytes) => {
+      fc.property(anyHistory, anyBytes, anyBytes, (history, storedBytes, waitingBytes) => {
         const pace = after(history);
-        expect(pace.blockBytes).toBeGreaterThanOrEqual(DRAIN_SIZES.blockBytesMin);
-        expect(pace.readBytesMax).toBeLessThanOrEqual(DRAIN_SIZES.blocksMax * DRAIN_SIZES.blockBytesMax);
-        expect(pace.readBytesMax).toBeGreaterThanOrEqual(pace.blockBytes);
-        expect(pace.pauseMs(waitingBytes)).toBeLessThanOrEqual(DRAIN_SIZES.pauseMsMax);
+        expect(pace.insertBytes).toBeGreaterThanOrEqual(DRAIN_SIZES.insertBytesMin);
+        expect(pace.insertBytes).toBeLessThanOrEqual(DRAIN_SIZES.insertBytesMax);
+        expect(pace.pauseMs(storedBytes, waitingBytes)).toBeLessThanOrEqual(DRAIN_SIZES.pauseMsMax);
       }),
     );
   });
 
-  it('sends at most half, and one insert at a time, after each "too much"; and no smaller inserts after "too often"', () => {
+  it('sends at most half after each "too much"; and no smaller inserts after "too often"', () => {
     fc.assert(
       fc.property(anyHistory, (history) => {
-        const before = after(history).blockBytes;
-        const smaller = after([...history, 'tooMuch']);
-        expect(smaller.blockBytes).toBe(Math.max(DRAIN_SIZES.blockBytesMin, Math.floor(before / 2)));
-        expect(smaller.readBytesMax).toBe(smaller.blockBytes);
-        expect(after([...history, 'tooOften']).blockBytes).toBe(before);
+        const before = after(history).insertBytes;
+        const smaller = after([...history, 'tooMuch']).insertBytes;
+        expect(smaller).toBe(Math.max(DRAIN_SIZES.insertBytesMin, Math.floor(before / 2)));
+        expect(after([...history, 'tooOften']).insertBytes).toBe(before);
       }),
     );
   });
 
-  it('pauses longer after each "too often", also where a full block waits', () => {
+  it('pauses longer after each "too often", also where a full insert waits', () => {
     const pauses = [1, 2, 3, 4, 5, 6, 7].map((times) => {
-      return after(Array.from({ length: times }, () => 'tooOften' as const)).pauseMs(100 * MIB);
+      return after(Array.from({ length: times }, () => 'tooOften' as const)).pauseMs(0, 100 * MIB);
     });
     expect(pauses).toEqual([200, 400, 800, 1600, 3200, 5000, 5000]);
   });
@@ -47,11 +46,16 @@ describe('DrainPace', () => {
     fc.assert(
       fc.property(anyHistory, (history) => {
         const pace = after([...history, ...Array.from({ length: 20 }, () => 'stored' as const)]);
-        expect(pace.readBytesMax).toBe(DRAIN_SIZES.blocksMax * DRAIN_SIZES.blockBytesMax);
-        expect(pace.pauseMs(DRAIN_SIZES.blockBytesMax)).toBe(0);
-        expect(pace.pauseMs(DRAIN_SIZES.blockBytesMax - 1)).toBe(DRAIN_SIZES.ageMsMax);
+        expect(pace.insertBytes).toBe(DRAIN_SIZES.insertBytesMax);
+        expect(pace.pauseMs(0, DRAIN_SIZES.insertBytesMax)).toBe(0);
+        expect(pace.pauseMs(0, DRAIN_SIZES.insertBytesMax - 1)).toBe(DRAIN_SIZES.ageMsMin);
       }),
     );
+  });
+
+  it('waits the longer the more came in, so that much makes few inserts', () => {
+    const pauses = [0, 8 * MIB, 16 * MIB, 64 * MIB].map((bytes) => after([]).pauseMs(bytes, 0));
+    expect(pauses).toEqual([100, 550, 1_000, 1_000]);
   });
 
   it('knows how long draining takes from what it took of late', () => {

@@ -6,8 +6,8 @@ import type { RowHead } from '../../src/ingest/row-scan.ts';
 
 function headOf(vm: number): RowHead {
   const bytes = Buffer.from(`\u0001c\u0003${100 + vm}`);
-  const rest = { hour: 1, offsetNanos: 0, lengthNanos: 1, hashLow: 0, hashHigh: 0, customerId: () => 'c' };
-  return { bytes, rowStart: 0, keyEnd: bytes.length, ...rest };
+  const ids = { customer: { bytes, start: 0, end: 2 }, vm: { bytes, start: 2, end: bytes.length } };
+  return { ...ids, hour: 1, offsetNanos: 0, lengthNanos: 1, hashLow: 0, hashHigh: 0 };
 }
 
 const entryBytes = (() => {
@@ -21,7 +21,7 @@ describe('HourTable', () => {
     const uses = fc.array(fc.nat(15), { maxLength: 300 });
     fc.assert(
       fc.property(uses, fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 4 }), (vms, room, hashes) => {
-        const hash = ({ bytes }: RowHead) => (bytes.at(-1) ?? 0) % hashes;
+        const hash = ({ vm }: RowHead) => (vm.bytes.at(-1) ?? 0) % hashes;
         const table = new HourTable(room * entryBytes, hash);
         /** Oldest first; `touchedBy` tells an hour that stayed from one that was made anew. */
         let model: number[] = [];

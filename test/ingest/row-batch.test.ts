@@ -1,13 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RowBatch } from '../../src/ingest/row-batch.ts';
-import { readRows } from '../../src/ingest/row-binary.ts';
-import { RowScan } from '../../src/ingest/row-scan.ts';
+import { readRows, type RowHead, RowScan } from '../../src/ingest/row-scan.ts';
 import { parseWindow } from '../../src/ingest/validate.ts';
 import type { Provenance, Window } from '../../src/ingest/window.ts';
+import { blockParts, readBlock, textAt, WORD_COLUMNS } from '../../src/ingest/window-block.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
-const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
+const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, rawDays: 400, aheadNanosMax: 0n };
 const window = parseWindow(aWindow(), anySender, bounds);
 const provenance: Provenance = { credentialId: 'k', instanceId: 'i', sequence: 7n, receivedAtNanos: 1_000n };
 
@@ -26,15 +26,23 @@ function hashOf(changed: Partial<Window> = {}, from = provenance): string {
   return `${hashHigh}:${hashLow}`;
 }
 
+function shown({ customer, vm, hour, offsetNanos, lengthNanos, hashLow, hashHigh }: RowHead) {
+  return { ids: [textAt(customer), textAt(vm)], hour, offsetNanos, lengthNanos, hashLow, hashHigh };
+}
+
 describe('RowBatch', () => {
-  it('lays the columns out as RowBinary does', () => {
-    const row = rowOf().rows();
-    expect(row.subarray(0, 10).toString('latin1')).toBe('\x04acme\x04vm-1');
-    expect(row.readBigInt64LE(10)).toBe(window.startNanos);
-    expect(row.readBigInt64LE(18)).toBe(window.endNanos);
-    // credential_id, then precedence: 2^63 - 1 minus the receipt.
-    expect(row.subarray(-10, -8).toString('latin1')).toBe('\x01k');
-    expect(row.readBigUInt64LE(row.length - 8)).toBe(2n ** 63n - 1n - 1_000n);
+  it('lays each column out as ClickHouse reads it', () => {
+    const { count, words, texts, call } = rowOf({ bootId: 'b' }).block();
+    expect(count).toBe(1);
+    expect(texts.map((bytes) => bytes.toString('latin1'))).toEqual(['\x04acme', '\x04vm-1', '\x08us-east1', '\x01b']);
+    expect(words.readBigInt64LE(0)).toBe(window.startNanos);
+    expect(words.readBigInt64LE(8)).toBe(window.endNanos);
+    expect(words.length).toBe(8 * WORD_COLUMNS.length);
+    // Instance, sequence, credential, precedence: 2^63 - 1 minus the receipt.
+    expect(call.subarray(0, 2).toString('latin1')).toBe('\x01i');
+    expect(call.readBigUInt64LE(2)).toBe(7n);
+    expect(call.subarray(10, 12).toString('latin1')).toBe('\x01k');
+    expect(call.readBigUInt64LE(call.length - 8)).toBe(2n ** 63n - 1n - 1_000n);
   });
 
   it('hashes the region and the values, and nothing else', () => {
@@ -98,38 +106,20 @@ describe('RowBatch', () => {
         const written = changes.map((changed) => {
           const each = { ...window, ...changed, endNanos: changed.startNanos + length };
           rows.addWindow(each);
-          const { hour, offsetNanos, lengthNanos, hashLow, hashHigh } = rows;
-          return {
-            each,
-            head: {
-              hour,
-              offsetNanos,
-              lengthNanos,
-              hashLow,
-              hashHigh,
-              key: rows.bytes.toString('hex', rows.rowStart, rows.keyEnd),
-            },
-          };
+          return { each, head: shown(rows) };
         });
-        const read = [...readRows(rows.rows())];
+        const block = readBlock(Buffer.concat(blockParts(rows.block())), rows.count);
+        const read = [...readRows(block)];
         expect(read.map(({ customerId, vmId, region }) => [customerId, vmId, region])).toEqual(
           written.map(({ each }) => [each.customerId, each.vmId, each.region]),
         );
         for (const [i, row] of read.entries()) expect(written[i]?.each).toMatchObject(row);
-        const scan = new RowScan(rows.rows());
+        const scan = new RowScan(block);
         for (const { head, each } of written) {
           expect(scan.next()).toBe(true);
-          const { hour, offsetNanos, lengthNanos, hashLow, hashHigh } = scan;
-          expect({
-            hour,
-            offsetNanos,
-            lengthNanos,
-            hashLow,
-            hashHigh,
-            key: scan.bytes.toString('hex', scan.rowStart, scan.keyEnd),
-          }).toEqual(head);
-          expect(scan.customerId()).toBe(each.customerId);
-          expect(BigInt(hour) * 3_600_000_000_000n + BigInt(offsetNanos)).toBe(each.startNanos);
+          expect(shown(scan)).toEqual(head);
+          expect(head.ids).toEqual([each.customerId, each.vmId]);
+          expect(BigInt(scan.hour) * 3_600_000_000_000n + BigInt(scan.offsetNanos)).toBe(each.startNanos);
         }
         expect(scan.next()).toBe(false);
       }),
@@ -142,7 +132,7 @@ describe('RowBatch', () => {
       rows.addWindow({ ...window, vmId: `vm-${i}`.padEnd(100, 'x') });
       if (i % 2 === 1) rows.dropLast();
     }
-    const kept = [...readRows(rows.rows())].map(({ vmId }) => vmId.replace(/x+$/, ''));
+    const kept = [...readRows(rows.block())].map(({ vmId }) => vmId.replace(/x+$/, ''));
     expect(kept).toEqual(Array.from({ length: 25 }, (_, i) => `vm-${2 * i}`));
     expect(rows.count).toBe(25);
   });

@@ -5,7 +5,12 @@ import { CallerFault } from '../../src/lib/failure.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
 const DAY_MS = 86_400_000;
-const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 300_000_000_000n };
+const bounds = {
+  nowNanos: BigInt(NOW_MS) * 1_000_000n,
+  lateDaysMax: 35,
+  rawDays: 400,
+  aheadNanosMax: 300_000_000_000n,
+};
 type Changes = Parameters<typeof aWindow>[0];
 
 function faultOf(changes: Changes, sender = anySender): CallerFault {
@@ -122,6 +127,18 @@ describe('parseWindow', () => {
   it('refuses a window over 35 days late, and takes it with the right to backfill', () => {
     expect(faultOf(late)).toMatchObject({ kind: 'out_of_range', field: 'window_end' });
     expect(parseWindow(aWindow(late), { ...anySender, backfill: true }, bounds).vmId).toBe('vm-1');
+  });
+
+  it('refuses a window so old that those around it are removed, whatever the right to backfill', () => {
+    const sender = { ...anySender, backfill: true };
+    const endMs = NOW_MS - 400 * DAY_MS + 2 * 3_600_000;
+    const ending = (at: number) => ({ windowStart: timestampFromMs(at - 60_000), windowEnd: timestampFromMs(at) });
+    const fault = faultOf(ending(endMs - 1), sender);
+    expect(fault).toMatchObject({ kind: 'out_of_range', field: 'window_end' });
+    expect(fault.message).toBe(
+      'window_end: 2025-05-06T13:59:59.999Z is before 2025-05-06T14:00:00.000Z: windows are kept for 400 days, and its hour could not be computed from all of them',
+    );
+    expect(parseWindow(aWindow(ending(endMs)), sender, bounds).vmId).toBe('vm-1');
   });
 
   it('takes a window of exactly 35 days ago, an hour long, or 5 minutes ahead', () => {

@@ -1,8 +1,10 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BillingMetricsSchema, CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
-import { type Batch, Ingest, type Verdict } from '../../src/ingest/accept-batch.ts';
+import { type Batch, Ingest } from '../../src/ingest/accept-batch.ts';
+import type { Verdict } from '../../src/ingest/intake.ts';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { decodeRecord } from '../../src/ingest/record.ts';
 import { SenderScope } from '../../src/ingest/sender-scope.ts';
@@ -20,6 +22,7 @@ async function outcomeOf(metrics: Batch['metrics'], sender: Sender): Promise<obj
     recent: new RecentWindows(1000),
     batchWindowsMax: 1000,
     lateDaysMax: 35,
+    rawDays: 400,
     aheadSecondsMax: 300,
     onAccepted: () => undefined,
     onVerdict: () => undefined,
@@ -171,7 +174,12 @@ describe('windows from the wire', () => {
   });
 
   it('do not need the ordinary way where hosts send what they normally do', () => {
-    const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 300_000_000_000n };
+    const bounds = {
+      nowNanos: BigInt(NOW_MS) * 1_000_000n,
+      lateDaysMax: 35,
+      rawDays: 400,
+      aheadNanosMax: 300_000_000_000n,
+    };
     const reader = new WireWindow();
     const scope = new SenderScope({ ...anySender, regions: new Set(['us-east1']) }, bounds);
     for (const each of [aWindow(), aWindow({ bootId: 'b' }), aWindow({ timestamp: undefined, cpuTimeNanos: 0n })]) {
@@ -179,6 +187,17 @@ describe('windows from the wire', () => {
       expect(reader.read(bytes, 0, bytes.length)).toBe(true);
       expect(scope.allows(reader)).toBe(true);
     }
+  });
+
+  it('go the ordinary way where they are so old that windows of then may be removed', () => {
+    const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
+    const endMs = NOW_MS - 35 * 86_400_000 + 3_600_000;
+    const times = { windowStart: timestampFromMs(endMs - 60_000), windowEnd: timestampFromMs(endMs) };
+    const bytes = toBinary(BillingMetricsSchema, aWindow(times));
+    const reader = new WireWindow();
+    expect(reader.read(bytes, 0, bytes.length)).toBe(true);
+    expect(new SenderScope(anySender, { ...bounds, rawDays: 36 }).allows(reader)).toBe(true);
+    expect(new SenderScope(anySender, { ...bounds, rawDays: 35 }).allows(reader)).toBe(false);
   });
 });
 

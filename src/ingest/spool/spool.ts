@@ -167,18 +167,19 @@ export class Spool {
   }
 
   /**
-   * The oldest records that are on disk and not marked as applied: at least one, at most `bytesMax` bytes where there is
-   * more than one. The same again until they are marked. One reader at a time.
+   * Records that are on disk: at least one, at most `bytesMax` bytes where there is more than one. One reader at a time.
+   * @param after where they start: the oldest that are not marked as applied where left out
    * @returns undefined where there are none
    * @throws the error of the disk; Error where the spool is closed
    */
-  async read(bytesMax: number): Promise<Batch | undefined> {
+  async read(bytesMax: number, after?: Position): Promise<Batch | undefined> {
     if (this.#closed !== undefined) throw new Error('the spool is closed');
-    for (;;) {
-      const batch = await this.#reader.read(this.#mark.mark.applied, bytesMax);
+    for (let from = after; ;) {
+      const batch = await this.#reader.read(from ?? this.#mark.mark.applied, bytesMax);
       if (batch === undefined || batch.payloads.length > 0) return batch;
       // Nothing but places of lost records: there is nothing to store.
-      await this.markApplied(batch.end);
+      if (from === undefined) await this.markApplied(batch.end);
+      else from = batch.end;
     }
   }
 

@@ -4,7 +4,14 @@
  * It leaves, killed by its own hand, as soon as its standard input closes, so that it never outlives meterd however that
  * ended. Nothing is lost by it: ClickHouse has a finished insert in files, and clears away a half-done one when it starts.
  */
+import { setPriority } from 'node:os';
 import { DataType, load, open } from 'ffi-rs';
+
+/**
+ * Behind meterd where both want the processor: an ack waits for meterd alone, and inserts and merges can wait. Threads have it from the
+ * one that starts them, so it is set before the library makes any.
+ */
+const NICENESS = 5;
 
 const [libraryPath, ...clickHouseArgs] = process.argv.slice(2);
 if (libraryPath === undefined) throw new Error('the path of the ClickHouse library is missing');
@@ -14,6 +21,7 @@ const leave = (): void => {
 };
 process.stdin.once('end', leave).once('error', leave).resume();
 
+setPriority(NICENESS);
 const args = ['clickhouse', ...clickHouseArgs];
 open({ library: 'clickhouse', path: libraryPath });
 // `query_stable_v2(argc, argv)` returns when the program ends: in an embedded server only after an error, which the

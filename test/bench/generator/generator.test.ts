@@ -9,12 +9,11 @@ import { fillRows } from '../../../bench/generator/row-template.ts';
 import { addTally, differences, QUANTITIES, type Tally } from '../../../bench/generator/tally.ts';
 import { type SendMetricsBatchRequest, SendMetricsBatchRequestSchema } from '../../../gen/billing/v1/collector_pb.ts';
 import type { BillingMetrics } from '../../../gen/billing/v1/metrics_pb.ts';
-import { RowScan } from '../../../src/ingest/row-scan.ts';
 import { parseWindow } from '../../../src/ingest/validate.ts';
 
 const NOW_MS = Date.UTC(2026, 10, 21, 12, 34, 56);
 const SENDER = { credentialId: 'key', regions: undefined, customerIds: undefined, backfill: false };
-const BOUNDS = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
+const BOUNDS = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, rawDays: 400, aheadNanosMax: 0n };
 
 const specs = fc
   .record({
@@ -140,14 +139,22 @@ describe('the other forms of the same windows', () => {
   it('are rows with the keys of the request', () => {
     const rows = Generator.ofRows(spec);
     const job = rows.job(4);
-    const scan = new RowScan(fillRows(rows.template(job), Buffer.alloc(1_000_000), job));
-    for (const { customerId, windowStart } of requestOf(spec, 4).metrics) {
-      expect(scan.next()).toBe(true);
-      expect(scan.customerId()).toBe(customerId);
-      expect(BigInt(scan.hour) * 3600n + BigInt(scan.offsetNanos / 1e9)).toBe(windowStart?.seconds);
-      expect(scan.lengthNanos).toBe(60e9);
+    const bytes = fillRows(rows.template(job), Buffer.alloc(1_000_000), job);
+    let at = 0;
+    const text = () => bytes.toString('latin1', at + 1, (at += 1 + (bytes[at] ?? 0)));
+    const numbers = (count: number) => Array.from({ length: count }, () => bytes.readBigUInt64LE((at += 8) - 8));
+    for (const { customerId, vmId, windowStart, windowEnd } of requestOf(spec, 4).metrics) {
+      expect([text(), text()]).toEqual([customerId, vmId]);
+      const [start = 0n, end = 0n] = numbers(3);
+      expect([start / 10n ** 9n, end / 10n ** 9n]).toEqual([windowStart?.seconds, windowEnd?.seconds]);
+      text();
+      numbers(13);
+      expect([text(), text()]).toEqual(['', 'metald-000000']);
+      numbers(1);
+      text();
+      numbers(1);
     }
-    expect(scan.next()).toBe(false);
+    expect(at).toBe(bytes.length);
   });
 
   it('are lines with the values of the request', () => {

@@ -1,9 +1,14 @@
 import { writeSync } from 'node:fs';
+import { realDisk, type SpoolDisk } from '../../../src/ingest/spool/disk.ts';
 import { Spool } from '../../../src/ingest/spool/spool.ts';
 import { recordOf } from './records.ts';
 
-/** Appends, drains and says on standard output what was acknowledged and applied, until someone kills the process. */
-const [folder = '', firstId = '1'] = process.argv.slice(2);
+/**
+ * Appends, drains and says on standard output what was acknowledged and applied, until someone kills the process. With
+ * `unsynced` as third argument nothing is ever synced, which shows whether a power cut is one; with `undrained` as fourth
+ * nothing is drained, so that everything acknowledged has to be there.
+ */
+const [folder = '', firstId = '1', syncs = 'synced', drains = 'drained'] = process.argv.slice(2);
 
 const spool = await Spool.open({
   folder,
@@ -11,6 +16,7 @@ const spool = await Spool.open({
   segmentBytes: 1024 * 1024,
   groupBytesMax: 64 * 1024,
   keepAppliedSegments: 1,
+  disk: syncs === 'unsynced' ? withoutSync(realDisk) : realDisk,
 });
 let nextId = Number(firstId);
 writeSync(1, 'open\n');
@@ -36,4 +42,21 @@ async function drain(): Promise<never> {
   }
 }
 
-await Promise.all([drain(), ...Array.from({ length: 16 }, append)]);
+await Promise.all([...(drains === 'drained' ? [drain()] : []), ...Array.from({ length: 16 }, append)]);
+
+function withoutSync(disk: SpoolDisk): SpoolDisk {
+  return {
+    ...disk,
+    open: async (path, mode) => {
+      const file = await disk.open(path, mode);
+      return {
+        sizeBytes: () => file.sizeBytes(),
+        read: (target, position) => file.read(target, position),
+        write: (bytes, position) => file.write(bytes, position),
+        sync: async () => undefined,
+        close: () => file.close(),
+      };
+    },
+    syncFolder: async () => undefined,
+  };
+}

@@ -1,86 +1,13 @@
 import { join } from 'node:path';
-import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { SpoolEvent } from '../../../src/ingest/spool/events.ts';
 import { drainIds, recordOf } from './records.ts';
-import { FOLDER, randomFrom, SimulatedDisk } from './simulated-disk.ts';
+import { checkDamage, filled, FRAME_BYTES, HEADER_BYTES, RECORDS, segmentPath } from './damage.ts';
+import { FOLDER } from './simulated-disk.ts';
 import { eventsOf, openSpool } from './spool-under-test.ts';
-
-const RECORDS = 14;
-const HEADER_BYTES = 8192;
-const FRAME_BYTES = 1032;
-
-/** Fourteen records of 1000 bytes in four segments, closed in order or killed. */
-async function filled(seed: number, closed = true): Promise<SimulatedDisk> {
-  const { spool, disk } = await openSpool(new SimulatedDisk(randomFrom(seed)));
-  for (let id = 1; id <= RECORDS; id++) await spool.append(recordOf(id, 1000));
-  if (closed) await spool.close();
-  return disk.afterKill();
-}
-
-function segmentPath(number: number): string {
-  return join(FOLDER, `segment-${String(number).padStart(16, '0')}`);
-}
-
-type Harm = (bytes: Buffer) => Buffer;
-
-const spot = { at: fc.integer({ min: 0, max: 13_000 }), bytes: fc.integer({ min: 1, max: 6000 }) };
-const harm: fc.Arbitrary<Harm> = fc.oneof(
-  fc.record({ at: spot.at, bit: fc.nat(7) }).map(({ at, bit }): Harm => (bytes) => {
-    const where = at % bytes.length;
-    bytes.writeUInt8(bytes.readUInt8(where) ^ (1 << bit), where);
-    return bytes;
-  }),
-  fc.record(spot).map(({ at, bytes }): Harm => (all) => {
-    all
-      .subarray(at % all.length)
-      .subarray(0, bytes)
-      .fill(0);
-    return all;
-  }),
-  fc.record({ ...spot, to: spot.at }).map(({ at, bytes, to }): Harm => (all) => {
-    all.copy(all, to % all.length, at % all.length, (at % all.length) + bytes);
-    return all;
-  }),
-  fc.record({ at: spot.at }).map(
-    ({ at }): Harm =>
-      (all) =>
-        all.subarray(0, at % all.length),
-  ),
-);
-
-/** How many records the events say are lost. */
-function lostIn(events: readonly SpoolEvent[]): number {
-  return eventsOf(events, 'quarantined').reduce((sum, event) => sum + event.lostUnapplied, 0);
-}
 
 describe('damage on disk', () => {
   it('never delivers a wrong record, and every missing one is counted', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.integer(),
-        fc.boolean(),
-        fc.array(fc.tuple(fc.integer({ min: 1, max: 4 }), harm), { minLength: 1, maxLength: 4 }),
-        async (seed, closed, harms) => {
-          const disk = await filled(seed, closed);
-          for (const [segment, apply] of harms) {
-            const path = segmentPath(segment);
-            if (disk.bytesOf(path).length > 0) disk.setBytes(path, apply(Buffer.from(disk.bytesOf(path))));
-          }
-          const { spool, events, told } = await openSpool(disk);
-          const delivered = await drainIds(spool);
-          expect(delivered).toEqual(told);
-          expect(delivered).toEqual([...new Set(delivered)].toSorted((a, b) => a - b));
-          expect(delivered.every((id) => id >= 1 && id <= RECORDS)).toBe(true);
-          // Without a mark from closing, nothing tells how far the spool went.
-          const lastKnown = closed ? RECORDS : Math.max(0, ...delivered);
-          expect(lostIn(events)).toBe(lastKnown - delivered.length);
-          await spool.append(recordOf(100, 1000));
-          expect(await drainIds(spool)).toEqual([100]);
-        },
-      ),
-      { numRuns: Number(process.env['SPOOL_CORRUPTION_RUNS'] ?? 300) },
-    );
+    await checkDamage(Number(process.env['SPOOL_CORRUPTION_RUNS'] ?? 300));
   });
 
   it('of one frame is reported with its place, and its bytes are kept', async () => {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { addAbortSignal, Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client';
-import type { DrainSizes } from './drain-pace.ts';
-import { type SpoolRecord, TouchedHours } from './record.ts';
-import { ROW_COLUMNS } from './row-binary.ts';
+import type { DrainPass } from './drain-pass.ts';
+import { EVIDENCE_COLUMNS } from './evidence-rows.ts';
+import { WINDOW_COLUMNS } from './native-block.ts';
+import type { TouchedHours } from './record.ts';
 
 /** Storing took longer than its bound. Whether ClickHouse has the rows nobody knows; storing them again is harmless. */
 export class StoreTimeout extends Error {
@@ -37,6 +38,12 @@ export function storeFailureOf(reason: unknown): StoreFailure {
   return 'other';
 }
 
+/** Of an insert the whole is one part, whatever the profile says: ClickHouse gathers its blocks up to these. */
+const ONE_PART = {
+  min_insert_block_size_rows: '1048576',
+  min_insert_block_size_bytes: String(256 * 1024 * 1024),
+} as const;
+
 /**
  * Backfilled windows may lie in any number of months, and an insert that the engine refuses would block all others. Copies
  * within one block are left to the merges, which collapse them anyway: doing it at each insert doubled its cost (3.2 against
@@ -50,64 +57,62 @@ const INSERT_SETTINGS = {
 } as const;
 
 /**
- * Inserts the records' windows, blocks beside each other, and then the hours that they touch. When it returns or throws, no
- * byte of the records is read any more. The first insert that fails ends the others.
- * @param attempt its signal ends all of it at once
- * @throws ClickHouseError; the error of the connection; the attempt's reason
+ * Inserts what a pass takes from the spool: windows, rows of other tables, and then the hours that they touch. Where the spool cannot be read, it
+ * returns: the pass has the failure, which is none of ClickHouse's.
+ * @throws ClickHouseError; BrokenBlock; the error of the connection; the signal's reason
  */
-export async function insertRecords(
+export async function storePass(
   clickhouse: ClickHouseClient,
-  records: readonly SpoolRecord[],
-  sizes: Pick<DrainSizes, 'blockBytesMax' | 'blockRowsMax'>,
-  attempt: AbortController,
+  pass: DrainPass<unknown>,
+  signal: AbortSignal,
 ): Promise<void> {
-  const { signal } = attempt;
-  const endAll = (reason: unknown): void => attempt.abort(reason);
-  await Promise.all(blocksOf(records, sizes).map((block) => insertRows(clickhouse, block, signal).catch(endAll)));
-  signal.throwIfAborted();
-  await insertTouched(clickhouse, records, signal).catch(endAll);
-  signal.throwIfAborted();
-}
-
-/** The records' rows in blocks of about the same size, as few as the bounds allow. */
-function blocksOf(
-  records: readonly SpoolRecord[],
-  sizes: Pick<DrainSizes, 'blockBytesMax' | 'blockRowsMax'>,
-): Buffer[][] {
-  const bytes = records.reduce((sum, record) => sum + record.rows.length, 0);
-  const rows = records.reduce((sum, record) => sum + record.rowCount, 0);
-  const count = Math.ceil(Math.max(bytes / sizes.blockBytesMax, rows / sizes.blockRowsMax));
-  const blocks: Buffer[][] = Array.from({ length: count }, () => []);
-  let before = 0;
-  for (const record of records) {
-    blocks[Math.floor((before / bytes) * count)]?.push(record.rows);
-    before += record.rows.length;
+  try {
+    const blocks = pass.blocks();
+    const first = await blocks.next();
+    // An insert of nothing is an error to ClickHouse.
+    if (first.done !== true) {
+      const into = `windows (${WINDOW_COLUMNS.join(', ')}) FORMAT Native`;
+      await insert(clickhouse, into, startingWith(first.value, blocks), signal);
+    }
+    for (const [table, rows] of pass.evidence) {
+      const columns = Object.keys(EVIDENCE_COLUMNS[table]).join(', ');
+      await insert(clickhouse, `${table} (${columns}) FORMAT RowBinary`, rows, signal);
+    }
+    await insertTouched(clickhouse, pass.touched, signal);
+  } catch (reason) {
+    signal.throwIfAborted();
+    if (pass.failure === undefined) throw reason;
   }
-  return blocks.filter((block) => block.length > 0);
 }
 
-async function insertRows(clickhouse: ClickHouseClient, rows: readonly Buffer[], signal: AbortSignal): Promise<void> {
+async function* startingWith(first: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield first;
+  yield* rest;
+}
+
+async function insert(
+  clickhouse: ClickHouseClient,
+  into: string,
+  pieces: AsyncIterable<Buffer> | Iterable<Buffer>,
+  signal: AbortSignal,
+): Promise<void> {
   const answer = await clickhouse.exec({
-    query: `INSERT INTO windows (${ROW_COLUMNS.join(', ')}) FORMAT RowBinary`,
-    values: Readable.from(rows, { objectMode: false }),
+    query: `INSERT INTO ${into}`,
+    values: Readable.from(pieces, { objectMode: false }),
     abort_signal: signal,
-    clickhouse_settings: INSERT_SETTINGS,
+    clickhouse_settings: { ...INSERT_SETTINGS, ...ONE_PART },
   });
   // The connection goes back to the pool only when the answer was read to its end. The client heeds the signal no longer.
   for await (const chunk of addAbortSignal(signal, answer.stream)) void chunk;
 }
 
-async function insertTouched(
-  clickhouse: ClickHouseClient,
-  records: readonly SpoolRecord[],
-  signal: AbortSignal,
-): Promise<void> {
-  const touched = new TouchedHours();
-  for (const record of records) touched.addAll(record.touched);
+async function insertTouched(clickhouse: ClickHouseClient, touched: TouchedHours, signal: AbortSignal): Promise<void> {
+  const pairs = touched.pairs();
+  if (pairs.length === 0) return;
   const drainId = randomUUID();
   await clickhouse.insert({
     table: 'touched_hours',
-    values: touched.pairs().map(([customerId, hour]) => ({ drain_id: drainId, customer_id: customerId, hour })),
+    values: pairs.map(([customerId, hour]) => ({ drain_id: drainId, customer_id: customerId, hour })),
     format: 'JSONEachRow',
     abort_signal: signal,
     clickhouse_settings: INSERT_SETTINGS,
