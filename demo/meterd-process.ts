@@ -65,7 +65,7 @@ async function readyUrl(child: ChildProcess): Promise<string> {
     throw new Error(`meterd was not ready within ${READY_TIMEOUT_MS / 1000} s`);
   });
   const ready = once(createInterface(child.stdout), 'line').then(([line]) => {
-    const [url] = /http:\S+/.exec(String(line)) ?? [];
+    const [url] = /https?:\S+/.exec(String(line)) ?? [];
     if (url === undefined) throw new Error(`meterd said "${String(line)}", not where it is`);
     return url;
   });

@@ -5,7 +5,7 @@ import { ensureFirstKey } from './access/first-key.ts';
 import { KeyStore } from './access/key-store.ts';
 import { KnownKeys, REFRESH_MS } from './access/known-keys.ts';
 import type { InvoicingStore } from './billing/invoice/invoicing-store.ts';
-import type { Config } from './config.ts';
+import type { Config, TlsPaths } from './config.ts';
 import { type Collector, startCollector } from './ingest/collector.ts';
 import { RefusedWindows } from './ingest/refused.ts';
 import type { SpoolEvent } from './ingest/spool/events.ts';
@@ -19,10 +19,14 @@ import { type Clock, systemClock } from './lib/clock.ts';
 import { messageOf } from './lib/failure.ts';
 import { repeat } from './lib/repeat.ts';
 import { authGate } from './rpc/auth.ts';
+import { CallLimits } from './rpc/call-limits.ts';
+import { keepDeadline } from './rpc/deadline.ts';
 import { httpHandler } from './rpc/http-handler.ts';
 import { Listener } from './rpc/listener.ts';
 import { observe } from './rpc/observe.ts';
+import { OpenCalls } from './rpc/open-call.ts';
 import { rawMethods, routes, type Served } from './rpc/routes.ts';
+import { readTlsFiles } from './rpc/tls.ts';
 import { connectClickHouse } from './storage/clickhouse/client.ts';
 import { migrateClickHouse } from './storage/clickhouse/migrate.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
@@ -51,6 +55,9 @@ export interface App {
 const BACKFILL_FLUSH_MS = 5000;
 const REFUSED_FLUSH_MS = 5000;
 const BODY_TIMEOUT_MS_MAX = 60_000;
+/** Of one address for what needs no key: health and reflection. */
+const PUBLIC_LIMITS = { callsPerSecondMax: 100, bodyBytesPerSecondMax: 1_000_000, callsAtOnceMax: 100 };
+const TLS_RELOAD_MS = 10_000;
 /** Hourly: what was not anchored yet could be cut off unseen. */
 const AUDIT_ANCHOR_SCHEDULE = '5 * * * *';
 const RETENTION_SCHEDULE = '41 3 * * *';
@@ -114,7 +121,7 @@ export async function startApp(
         return process.memoryUsage()[kind];
       });
     }
-    const listener = serve(foundation, {
+    const listener = await serve(foundation, {
       served: {
         keys,
         known,
@@ -124,6 +131,7 @@ export async function startApp(
         runs: new JobRuns(foundation.postgres.db),
         isReady: () => readiness().length === 0,
         ingest: collector?.ingest,
+        lifecycle: collector?.lifecycle,
         live,
         jobs,
         answersQueries: config.roles.has('query'),
@@ -137,7 +145,7 @@ export async function startApp(
       started,
     });
     const port = await listener.listen(config.host, config.port);
-    const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+    const url = `${config.tls === undefined ? 'http' : 'https'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
     events.started(url, performance.now() - startedMs);
     const failed = Promise.race([foundation.engines.failed, ...(collector === undefined ? [] : [collector.failed])]);
     return {
@@ -300,15 +308,21 @@ function startJobs(
   return scheduler;
 }
 
-function serve(
+async function serve(
   { config, events }: Foundation,
   given: { served: Served; pages: ReturnType<typeof pages>; started: Started },
-): Listener {
+): Promise<Listener> {
   const shutdown = new AbortController();
+  const limits = new CallLimits({
+    perKey: config,
+    perAddress: PUBLIC_LIMITS,
+    bodyBytesAtOnceMax: config.bodyBytesAtOnceMax,
+  });
+  const calls = new OpenCalls(limits, config);
   const onRequest = httpHandler({
     rpc: {
       requestGate: authGate(given.served.known),
-      interceptors: [observe((outcome) => events.callEnded(outcome))],
+      interceptors: [observe((outcome) => events.callEnded(outcome)), keepDeadline],
       readMaxBytes: config.bodyBytesMax,
       maxTimeoutMs: BODY_TIMEOUT_MS_MAX,
       shutdownSignal: shutdown.signal,
@@ -316,17 +330,37 @@ function serve(
     },
     routes: routes(given.served),
     raw: rawMethods(given.served),
+    calls,
     pages: given.pages,
     onFailure: (reason, path) => events.requestFailed(path, reason),
   });
-  const { connectionsMax, streamsPerConnectionMax, stopTimeoutMs } = config;
-  const listener = new Listener({ onRequest, connectionsMax, streamsPerConnectionMax });
+  const tls = config.tls === undefined ? undefined : await readTlsFiles(config.tls);
+  const listener = new Listener({ ...config, onRequest, tls });
+  if (config.tls !== undefined) given.started.add(keepSecured(listener, config.tls, tls?.hash ?? '', events));
+  events.gauge('meterd_calls_open', 'Calls under way, streams among them', () => calls.count);
+  events.gauge('meterd_connections_open', 'Open connections', () => listener.connectionCount);
+  events.gauge('meterd_bodies_bytes', 'What the bodies of calls under way hold', () => limits.bodyBytes);
   given.started.add(async () => {
     // Live streams have no end of their own; every other call is let run.
     shutdown.abort(new ConnectError('meterd stops', Code.Unavailable));
-    await listener.stop(stopTimeoutMs / 2);
+    await listener.stop(config.stopTimeoutMs / 2);
+    calls.stop();
   });
   return listener;
+}
+
+/** Looks for another certificate again and again. @returns what ends that */
+function keepSecured(listener: Listener, paths: TlsPaths, hash: string, events: Events): () => Promise<void> {
+  let current = hash;
+  const reload = async (): Promise<void> => {
+    const tls = await readTlsFiles(paths);
+    if (tls.hash === current) return;
+    listener.secureWith(tls);
+    current = tls.hash;
+    events.certificateReplaced();
+  };
+  const reloading = repeat(reload, TLS_RELOAD_MS, (reason) => events.certificateNotRead(reason));
+  return () => reloading.stop();
 }
 
 function collectorTrouble(collector: Collector | undefined): string[] {

@@ -23,6 +23,20 @@ export interface Config {
   readonly liveSubscribersMax: number;
   readonly connectionsMax: number;
   readonly streamsPerConnectionMax: number;
+  /** For a new connection's first call, for the headers of each, and for its body. */
+  readonly receiveTimeoutMs: number;
+  /** For a client to read more of its answer. */
+  readonly sendTimeoutMs: number;
+  /** For a call that came without a deadline. */
+  readonly workTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  /** Of all calls under way. */
+  readonly bodyBytesAtOnceMax: number;
+  readonly callsPerSecondMax: number;
+  readonly bodyBytesPerSecondMax: number;
+  readonly callsAtOnceMax: number;
+  /** `undefined`: in clear text. */
+  readonly tls: TlsPaths | undefined;
   readonly rollupSchedule: string;
   readonly invoiceSchedule: string;
   readonly invoiceGraceMs: number;
@@ -33,6 +47,14 @@ export interface Config {
   /** How long hours are kept. */
   readonly hoursDays: number;
   readonly stopTimeoutMs: number;
+}
+
+/** Files in PEM. */
+export interface TlsPaths {
+  readonly certPath: string;
+  readonly keyPath: string;
+  /** Of those who sign hosts' certificates; `undefined`: hosts show none. */
+  readonly clientCaPath: string | undefined;
 }
 
 /** One variable that cannot be used. */
@@ -108,6 +130,17 @@ const VARIABLES = z.object({
   METERD_LIVE_SUBSCRIBERS_MAX: whole(1000, 1, 100_000),
   METERD_CONNECTIONS_MAX: whole(4096, 1, 1_000_000),
   METERD_STREAMS_PER_CONNECTION_MAX: whole(256, 1, 100_000),
+  METERD_RECEIVE_SECONDS_MAX: whole(12, 1, 600),
+  METERD_SEND_SECONDS_MAX: whole(12, 1, 600),
+  METERD_CALL_SECONDS_MAX: whole(600, 1, 86_400),
+  METERD_IDLE_SECONDS_MAX: whole(75, 1, 86_400),
+  METERD_BODIES_MIB_MAX: whole(64, 1, 65_536),
+  METERD_KEY_CALLS_PER_SECOND_MAX: whole(5000, 1, 1_000_000),
+  METERD_KEY_KIB_PER_SECOND_MAX: whole(131_072, 1, 16_777_216),
+  METERD_KEY_CALLS_AT_ONCE_MAX: whole(2048, 1, 1_000_000),
+  METERD_TLS_CERT: z.string().optional().meta({ allowed: 'a file' }),
+  METERD_TLS_KEY: z.string().optional().meta({ allowed: 'a file' }),
+  METERD_TLS_CLIENT_CA: z.string().optional().meta({ allowed: 'a file' }),
   METERD_ROLLUP_SCHEDULE: text('* * * * *', CRON, 'a cron expression of five or six fields'),
   METERD_INVOICE_SCHEDULE: text('17 * * * *', CRON, 'a cron expression of five or six fields'),
   METERD_INVOICE_GRACE_HOURS: whole(24, 0, 2160),
@@ -136,7 +169,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   }
   const parsed = VARIABLES.safeParse(Object.fromEntries(set));
   if (parsed.success) {
-    problems.push(...keptTooShort(parsed.data));
+    problems.push(...keptTooShort(parsed.data), ...halfSecured(parsed.data));
     return problems.length > 0 ? problems : toConfig(parsed.data);
   }
   for (const variable of new Set(parsed.error.issues.map((issue) => String(issue.path[0])))) {
@@ -150,6 +183,20 @@ function keptTooShort(values: z.output<typeof VARIABLES>): ConfigProblem[] {
   const { METERD_RAW_DAYS: days, METERD_LATE_DAYS_MAX: lateDays } = values;
   if (days >= lateDays) return [];
   return [{ variable: 'METERD_RAW_DAYS', value: String(days), allowed: `at least METERD_LATE_DAYS_MAX, ${lateDays}` }];
+}
+
+/** A port that is meant to be secured is never served in clear text for want of a file. */
+function halfSecured(values: z.output<typeof VARIABLES>): ConfigProblem[] {
+  const { METERD_TLS_CERT: cert, METERD_TLS_KEY: key, METERD_TLS_CLIENT_CA: ca } = values;
+  if ((cert === undefined) === (key === undefined) && (ca === undefined || cert !== undefined)) return [];
+  const variable = cert === undefined ? 'METERD_TLS_CERT' : 'METERD_TLS_KEY';
+  const allowed = 'a file, as others of METERD_TLS_CERT, METERD_TLS_KEY and METERD_TLS_CLIENT_CA are set';
+  return [{ variable, value: '', allowed }];
+}
+
+function tlsPaths(values: z.output<typeof VARIABLES>): TlsPaths | undefined {
+  const { METERD_TLS_CERT: certPath, METERD_TLS_KEY: keyPath, METERD_TLS_CLIENT_CA: clientCaPath } = values;
+  return certPath === undefined || keyPath === undefined ? undefined : { certPath, keyPath, clientCaPath };
 }
 
 function allowedFor(variable: string): string {
@@ -175,6 +222,15 @@ function toConfig(values: z.output<typeof VARIABLES>): Config {
     liveSubscribersMax: values.METERD_LIVE_SUBSCRIBERS_MAX,
     connectionsMax: values.METERD_CONNECTIONS_MAX,
     streamsPerConnectionMax: values.METERD_STREAMS_PER_CONNECTION_MAX,
+    receiveTimeoutMs: values.METERD_RECEIVE_SECONDS_MAX * 1000,
+    sendTimeoutMs: values.METERD_SEND_SECONDS_MAX * 1000,
+    workTimeoutMs: values.METERD_CALL_SECONDS_MAX * 1000,
+    idleTimeoutMs: values.METERD_IDLE_SECONDS_MAX * 1000,
+    bodyBytesAtOnceMax: values.METERD_BODIES_MIB_MAX * MIB,
+    callsPerSecondMax: values.METERD_KEY_CALLS_PER_SECOND_MAX,
+    bodyBytesPerSecondMax: values.METERD_KEY_KIB_PER_SECOND_MAX * 1024,
+    callsAtOnceMax: values.METERD_KEY_CALLS_AT_ONCE_MAX,
+    tls: tlsPaths(values),
     rollupSchedule: values.METERD_ROLLUP_SCHEDULE,
     invoiceSchedule: values.METERD_INVOICE_SCHEDULE,
     invoiceGraceMs: values.METERD_INVOICE_GRACE_HOURS * 3_600_000,

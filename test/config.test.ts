@@ -68,6 +68,16 @@ describe('readConfig', () => {
     ]);
   });
 
+  it('serves TLS with a certificate and a key, and never half of it', () => {
+    const [cert, key, ca] = [{ METERD_TLS_CERT: 'c' }, { METERD_TLS_KEY: 'k' }, { METERD_TLS_CLIENT_CA: 'a' }];
+    expect(good({}).tls).toBeUndefined();
+    expect(good({ ...cert, ...key }).tls).toEqual({ certPath: 'c', keyPath: 'k', clientCaPath: undefined });
+    expect(good({ ...cert, ...key, ...ca }).tls?.clientCaPath).toBe('a');
+    for (const half of [cert, key, ca, { ...key, ...ca }, { ...cert, ...ca }]) {
+      expect(problemsOf(half)).toMatchObject([{ variable: expect.stringMatching(/^METERD_TLS_(CERT|KEY)$/) }]);
+    }
+  });
+
   it('never shows a password', () => {
     const [problem] = problemsOf({ DATABASE_URL: 'mysql://user:hunter2@host/db' });
     expect(JSON.stringify(problem)).not.toContain('hunter2');

@@ -5,6 +5,7 @@ import { afterAll } from 'vitest';
 import { type MeterdProcess, startMeterd, stopMeterd } from '../demo/meterd-process.ts';
 import { clientOf } from '../demo/clients.ts';
 import { KeyRole, KeyService } from '../gen/billing/v1/keys_pb.ts';
+import { CounterTemporality } from '../gen/billing/v1/metrics_pb.ts';
 import { createPostgresDatabase, newClickHouseUrl } from './database.ts';
 
 export interface TestMeterd extends MeterdProcess {
@@ -38,6 +39,7 @@ export interface KeyFor {
   readonly regions?: string[];
   readonly customerIds?: string[];
   readonly backfill?: boolean;
+  readonly billagedCounters?: CounterTemporality;
 }
 
 /** Makes a key. @returns the whole credential */
@@ -51,6 +53,7 @@ export async function keyFor(meterd: MeterdProcess, scope: KeyFor = {}): Promise
     regions,
     customerIds: scope.customerIds ?? [],
     backfill: scope.backfill ?? false,
+    billagedCounters: scope.billagedCounters ?? CounterTemporality.UNSPECIFIED,
   });
   return secret;
 }

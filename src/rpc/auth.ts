@@ -1,25 +1,36 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { Key, KeyRole } from '../access/key.ts';
+import type { PeerCertificate } from '../access/peer-certificate.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { toConnectError } from './errors.ts';
+import { openCallOf } from './open-call.ts';
 import { callersOf } from './roles.ts';
 
 /** What checks a credential: `KnownKeys`. */
 export interface Authenticator {
-  authenticate(authorization: string | null): Promise<Key>;
+  authenticate(authorization: string | null, certificate: PeerCertificate | undefined): Promise<Key>;
 }
 
 const callerKey = createContextKey<Key | undefined>(undefined, { description: 'the key that the call came with' });
 
-/** The gate before every call: it runs once the headers are in, before any of the body is read. */
+/**
+ * The gate before every call: it runs once the headers are in, before any of the body is read. Whoever may not call is
+ * turned away before the limits: a refused call uses up nobody's rate.
+ */
 export function authGate(authenticator: Authenticator): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
       const allowed = callersOf(context.method);
-      if (allowed === 'public') return;
-      const key = await authenticator.authenticate(context.requestHeader.get('authorization'));
+      const open = openCallOf(context.values);
+      if (allowed === 'public') {
+        open.admit({ kind: 'address', id: open.peer.address() });
+        return;
+      }
+      const authorization = context.requestHeader.get('authorization');
+      const key = await authenticator.authenticate(authorization, open.peer.certificate());
       checkRole(key, allowed, context.method);
+      open.admit({ kind: 'key', id: key.keyId });
       context.values.set(callerKey, key);
     } catch (reason) {
       throw toConnectError(reason);

@@ -1,20 +1,24 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { type DescMessage, type DescMethod, fromBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-
-import { messageOf } from '../lib/failure.ts';
+import { CallerFault, codeOf, messageOf } from '../lib/failure.ts';
+import { checkBinaryElements, checkJsonElements } from './count-elements.ts';
+import { toConnectError } from './errors.ts';
 
 type Header = Pick<Headers, 'get'>;
 
 /** One byte of flags, four of length. */
 const ENVELOPE_BYTES = 5;
 
+/** A body may have an element for so many of its largest size: 131,072 in 1 MiB. A window has some 20 in over 100 bytes. */
+const ELEMENT_BYTES_MIN = 8;
+
 /** A call whose body is read. */
 export interface CheckedCall {
   /** Takes one message. */
   readonly method: Pick<DescMethod, 'input'>;
   readonly header: Header;
-  /** One over it is passed on for the decoder to refuse. */
+  /** Of the body once it is unpacked. */
   readonly bytesMax: number;
   /** Takes out of a protobuf message what is read in a way of its own. @returns what is left for the decoder */
   readonly setAside?: ((message: Uint8Array) => Uint8Array) | undefined;
@@ -28,29 +32,22 @@ export interface CheckedCall {
  *   integers, it is exact.
  * - Protobuf that is cut off or garbled is answered INTERNAL by the decoder. Here it is INVALID_ARGUMENT.
  *
- * @throws ConnectError INVALID_ARGUMENT, out of the returned body
+ * And it is counted what decoding would make of it: two bytes may become an object of 400.
+ *
+ * @param read gives the whole body, once it is asked for
+ * @throws ConnectError INVALID_ARGUMENT, RESOURCE_EXHAUSTED where it is larger than allowed once unpacked; out of the
+ *   returned body, as what `read` throws
  */
-export async function* checkedBody(body: AsyncIterable<Uint8Array>, call: CheckedCall): AsyncGenerator<Uint8Array> {
+export async function* checkedBody(read: () => Promise<Buffer>, call: CheckedCall): AsyncGenerator<Uint8Array> {
   const { method, header, bytesMax, setAside } = call;
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) {
-      yield* chunks;
-      yield chunk;
-      yield* body;
-      return;
-    }
-    chunks.push(chunk);
-  }
-  const whole = chunks.length === 1 && chunks[0] instanceof Buffer ? chunks[0] : Buffer.concat(chunks);
-  const messages = messagesOf(whole, header, bytesMax);
-  if (isJson(header.get('content-type'))) for (const message of messages) checkNumbers(message.toString());
-  else if (setAside === undefined) for (const message of messages) checkBinary(method.input, message);
-  // More or fewer messages than one are left to the decoder, which tells of them rightly.
-  else if (messages[0] !== undefined && messages.length === 1) {
-    yield withMessage(whole, messages[0], setAside(messages[0]));
+  const elementsMax = Math.ceil(bytesMax / ELEMENT_BYTES_MIN);
+  const whole = await read();
+  const message = soleMessage(whole, header, bytesMax);
+  // That there is none is left to the decoder, which tells of it rightly.
+  if (message !== undefined && isJson(header.get('content-type'))) checkJson(message, elementsMax);
+  else if (message !== undefined && setAside === undefined) checkBinary(method.input, message, elementsMax);
+  else if (message !== undefined && setAside !== undefined) {
+    yield withMessage(whole, message, setAside(message));
     return;
   }
   yield whole;
@@ -71,22 +68,23 @@ export function isJson(contentType: string | null | undefined): boolean {
   return contentType !== null && contentType !== undefined && /^application\/(\S+\+)?json\b/i.test(contentType);
 }
 
-/** The messages, unpacked; an envelope that is cut off is left to the decoder, which tells of it rightly. */
-function messagesOf(body: Buffer, header: Header, bytesMax: number): Buffer[] {
+/**
+ * The one message, unpacked; `undefined` where there is none.
+ * @throws ConnectError where there are more: a megabyte of them could unpack to a thousand
+ */
+function soleMessage(body: Buffer, header: Header, bytesMax: number): Buffer | undefined {
   if (/^application\/(json|proto)\b/i.test(header.get('content-type') ?? '')) {
-    return [decompress(body, header.get('content-encoding'), bytesMax)];
+    return decompress(body, header.get('content-encoding'), bytesMax);
   }
+  if (body.length === 0) return undefined;
+  const end = body.length < ENVELOPE_BYTES ? Number.POSITIVE_INFINITY : ENVELOPE_BYTES + body.readUInt32BE(1);
+  if (end > body.length) {
+    throw new ConnectError(`the body is cut off after ${body.length} bytes`, Code.InvalidArgument);
+  }
+  if (end < body.length) throw new ConnectError('the method takes one message, and more came', Code.Unimplemented);
+  const isCompressed = (body.readUInt8(0) & 1) === 1;
   const encoding = header.get('grpc-encoding') ?? header.get('connect-content-encoding');
-  const messages: Buffer[] = [];
-  for (let at = 0; at + ENVELOPE_BYTES <= body.length;) {
-    const compressed = (body.readUInt8(at) & 1) === 1;
-    const start = at + ENVELOPE_BYTES;
-    const end = start + body.readUInt32BE(at + 1);
-    if (end > body.length) return messages;
-    messages.push(decompress(body.subarray(start, end), compressed ? encoding : null, bytesMax));
-    at = end;
-  }
-  return messages;
+  return decompress(body.subarray(ENVELOPE_BYTES), isCompressed ? encoding : null, bytesMax);
 }
 
 function decompress(bytes: Buffer, encoding: string | null, bytesMax: number): Buffer {
@@ -95,17 +93,31 @@ function decompress(bytes: Buffer, encoding: string | null, bytesMax: number): B
     if (encoding === 'br') return brotliDecompressSync(bytes, { maxOutputLength: bytesMax });
     return bytes;
   } catch (cause) {
-    const message = `the body is not ${encoding}, or passes ${bytesMax} bytes unpacked`;
+    if (codeOf(cause) === 'ERR_BUFFER_TOO_LARGE') {
+      const message = `the body is larger than ${bytesMax} bytes once it is unpacked`;
+      throw new ConnectError(message, Code.ResourceExhausted, undefined, undefined, cause);
+    }
+    const message = `the body is not ${encoding}: ${messageOf(cause)}`;
     throw new ConnectError(message, Code.InvalidArgument, undefined, undefined, cause);
   }
 }
 
-function checkBinary(input: DescMessage, message: Buffer): void {
+function checkBinary(input: DescMessage, message: Buffer, elementsMax: number): void {
   try {
+    checkBinaryElements(input, message, elementsMax);
     fromBinary(input, message);
   } catch (cause) {
-    throw notA(input, cause);
+    throw cause instanceof CallerFault ? toConnectError(cause) : notA(input, cause);
   }
+}
+
+function checkJson(message: Buffer, elementsMax: number): void {
+  try {
+    checkJsonElements(message, elementsMax);
+  } catch (cause) {
+    throw toConnectError(cause);
+  }
+  checkNumbers(message.toString());
 }
 
 /** A body that is cut off or garbled, with the decoder's reason. */

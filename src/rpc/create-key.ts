@@ -4,7 +4,7 @@ import type { CreateKeyRequest, CreateKeyResponseSchema } from '../../gen/billin
 import { formatCredential } from '../access/credential.ts';
 import type { KeyStore } from '../access/key-store.ts';
 import { callerOf } from './auth.ts';
-import { requireRole, toKeyMessage } from './key-message.ts';
+import { parseBillagedCounters, requireRole, toKeyMessage } from './key-message.ts';
 
 export function createKey(store: KeyStore) {
   return async (
@@ -12,8 +12,11 @@ export function createKey(store: KeyStore) {
     context: HandlerContext,
   ): Promise<MessageInitShape<typeof CreateKeyResponseSchema>> => {
     const { name, regions, customerIds, backfill } = request;
-    const asked = { name, role: requireRole(request.role), regions, customerIds, backfill };
+    const role = requireRole(request.role);
+    const billagedCounters = parseBillagedCounters(request.billagedCounters);
+    const host = request.spiffeId === '' ? {} : { spiffeId: request.spiffeId };
+    const asked = { name, role, regions, customerIds, backfill, billagedCounters, ...host };
     const { key, credential } = await store.create(asked, callerOf(context).keyId);
-    return { key: toKeyMessage(key), secret: formatCredential(credential) };
+    return { key: toKeyMessage(key), secret: credential === undefined ? '' : formatCredential(credential) };
   };
 }

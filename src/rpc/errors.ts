@@ -1,4 +1,6 @@
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { CallerFault, type CallerFaultKind, NotNow } from '../lib/failure.ts';
 import { isEngineAway } from '../storage/engine-away.ts';
 
@@ -41,9 +43,11 @@ export function toConnectError(reason: unknown): ConnectError {
   return new ConnectError('meterd failed; its log says why', Code.Internal, undefined, undefined, reason);
 }
 
+/** When to come back is said twice: in a header for HTTP's clients, and in the detail that gRPC's know. */
 function notNow({ kind, retryAfterMs, message }: NotNow, cause: unknown): ConnectError {
   const retryAfter = { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
-  return new ConnectError(message, NOT_NOW_CODES[kind], retryAfter, undefined, cause);
+  const details = [{ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryAfterMs) } }];
+  return new ConnectError(message, NOT_NOW_CODES[kind], retryAfter, details, cause);
 }
 
 /** Whether an error is ours to look into. */

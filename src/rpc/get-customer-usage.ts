@@ -65,9 +65,10 @@ function requireDimension(dimension: UsageDimension): Dimension {
     case UsageDimension.DAY:
       return 'day';
     case UsageDimension.MONTH:
+      return 'month';
     case UsageDimension.UNSPECIFIED:
     default: {
-      const message = `group_by: ${String(dimension)} is none of REGION, VM, HOUR and DAY`;
+      const message = `group_by: ${String(dimension)} is none of REGION, VM, HOUR, DAY and MONTH`;
       throw new CallerFault('invalid_argument', 'group_by', message);
     }
   }

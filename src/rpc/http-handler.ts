@@ -1,6 +1,4 @@
 import type { DescMethod } from '@bufbuild/protobuf';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   Code,
   ConnectError,
@@ -11,12 +9,14 @@ import {
   createConnectRouter,
 } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
-import { compressionBrotli, compressionGzip, universalResponseToNodeResponse } from '@connectrpc/connect-node';
+import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { RequestListener } from './listener.ts';
 import { checkedBody, isJson } from './check-body.ts';
-
-export type NodeRequest = IncomingMessage | Http2ServerRequest;
-export type NodeResponse = ServerResponse | Http2ServerResponse;
+import type { NodeRequest, NodeResponse } from './node-http.ts';
+import { kOpenCall, type OpenCall, type OpenCalls } from './open-call.ts';
+import { peerOf } from './peer.ts';
+import { readBody, readEnvelopes } from './read-body.ts';
+import { sendAnswer } from './send-answer.ts';
 
 /** Answers one path that is no RPC. */
 export type Page = (request: NodeRequest, response: NodeResponse) => void | Promise<void>;
@@ -32,17 +32,21 @@ export interface HttpOptions {
   readonly rpc: ConnectRouterOptions & { readonly readMaxBytes: number };
   readonly routes: (router: ConnectRouter) => void;
   readonly raw: RawMethods;
+  readonly calls: OpenCalls;
   readonly pages: ReadonlyMap<string, Page>;
   readonly onFailure: (reason: unknown, path: string) => void;
 }
+
+/** For each message of a stream that a client sends: those that there are ask for a name. */
+const STREAM_MESSAGE_BYTES_MAX = 16_384;
 
 /** The one request handler: RPCs by their path, then pages, then 404. */
 export function httpHandler(options: HttpOptions): RequestListener {
   const handlers = handlersOf(options.rpc, options.routes);
   const rawHandlers = handlersOf(options.rpc, options.raw.routes);
   const { readMaxBytes: bytesMax } = options.rpc;
-  const ordinary: Reading = { bytesMax, setAside: undefined };
-  const aside: Reading = { bytesMax, setAside: options.raw.setAside };
+  const ordinary: Serving = { calls: options.calls, bytesMax, setAside: undefined };
+  const aside: Serving = { ...ordinary, setAside: options.raw.setAside };
   const serve = async (request: NodeRequest, response: NodeResponse): Promise<void> => {
     const path = pathOf(request);
     const raw = isJson(request.headers['content-type']) ? undefined : rawHandlers.get(path);
@@ -81,8 +85,9 @@ export function send(response: NodeResponse, status: number, contentType: string
 
 type Call = UniversalServerRequest & { readonly contextValues: ContextValues };
 
-/** How the bodies of calls are read. */
-interface Reading {
+/** How calls are served. */
+interface Serving {
+  readonly calls: OpenCalls;
   readonly bytesMax: number;
   readonly setAside: RawMethods['setAside'] | undefined;
 }
@@ -91,10 +96,14 @@ async function serveRpc(
   handler: UniversalHandler,
   request: NodeRequest,
   response: NodeResponse,
-  reading: Reading,
+  serving: Serving,
 ): Promise<void> {
+  const open = serving.calls.enter(peerOf(request));
+  response.once('close', () => serving.calls.leave(open));
   const call = callOf(request, response);
-  await universalResponseToNodeResponse(await handler(withCheckedBody(call, handler.method, reading)), response);
+  call.contextValues.set(kOpenCall, open);
+  const body = bodyOf(call, { request, open, method: handler.method, serving });
+  await sendAnswer(await handler({ ...call, body }), response, open);
 }
 
 /**
@@ -123,19 +132,28 @@ function callOf(request: NodeRequest, response: NodeResponse): Call {
   };
 }
 
-function withCheckedBody(call: Call, method: DescMethod, reading: Reading): UniversalServerRequest {
-  const { body, header, contextValues } = call;
+/** What a call's body is made from. */
+interface Coming {
+  readonly request: NodeRequest;
+  readonly open: OpenCall;
+  readonly method: DescMethod;
+  readonly serving: Serving;
+}
+
+/** The body as the handlers take it; read when they ask for it, which they do once the gate has let the call in. */
+function bodyOf(
+  { header, contextValues }: Call,
+  { request, open, method, serving }: Coming,
+): AsyncIterable<Uint8Array> {
   const takesOne = method.methodKind === 'unary' || method.methodKind === 'server_streaming';
-  const isStream = typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
-  if (!takesOne || !isStream || call.method !== 'POST') return call;
-  const { bytesMax, setAside } = reading;
-  if (setAside === undefined) return { ...call, body: checkedBody(body, { method, header, bytesMax }) };
+  if (!takesOne) return readEnvelopes(request, open, STREAM_MESSAGE_BYTES_MAX);
+  const { bytesMax, setAside } = serving;
+  const declaredBytes = Number(header.get('content-length') ?? 0);
+  const read = (): Promise<Buffer> => readBody(request, { call: open, bytesMax, declaredBytes });
+  if (setAside === undefined) return checkedBody(read, { method, header, bytesMax });
   // It is the length of the whole body, and the decoder is going to see less.
   header.delete('content-length');
-  return {
-    ...call,
-    body: checkedBody(body, { method, header, bytesMax, setAside: (message) => setAside(message, contextValues) }),
-  };
+  return checkedBody(read, { method, header, bytesMax, setAside: (message) => setAside(message, contextValues) });
 }
 
 function pathOf(request: NodeRequest): string {

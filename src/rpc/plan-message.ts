@@ -37,7 +37,7 @@ export function toDraftMessage(draft: PlanDraft): MessageInitShape<typeof PlanDr
   return { planId, currency, revision, savedAt: timestampFromDate(savedAt), content: toContentMessage(content) };
 }
 
-/** @throws CallerFault where there is no such gap policy, or it is not supported */
+/** @throws CallerFault where there is no such gap policy */
 export function toContentText(message: PlanContentMessage): PlanContentText {
   return { ...message, gapPolicy: toGapPolicy(message.gapPolicy) };
 }
@@ -49,11 +49,9 @@ function toGapPolicy(policy: GapPolicy): PlanContentText['gapPolicy'] {
     case GapPolicy.SKIP:
       return 'skip';
     case GapPolicy.INTERPOLATE:
-    case GapPolicy.CARRY: {
-      // Nothing estimates what gaps had, so such a plan would bill zero for them, unlike what it says.
-      const message = `${field}: ${policy === GapPolicy.CARRY ? 'CARRY' : 'INTERPOLATE'} is not supported; send SKIP, and gaps are billed at zero`;
-      throw new CallerFault('unimplemented', field, message);
-    }
+      return 'interpolate';
+    case GapPolicy.CARRY:
+      return 'carry';
     default: {
       throw new CallerFault('invalid_argument', field, `${field}: ${String(policy)} is no gap policy`);
     }

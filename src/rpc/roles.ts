@@ -1,10 +1,13 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
+import { BillingService as BillagedService } from '../../gen/billaged/v1/billing_pb.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
+import { BillingService as OldBillagedService } from '../../gen/billing/v1/billaged_pb.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { ConflictService } from '../../gen/billing/v1/conflicts_pb.ts';
 import { CreditNoteService } from '../../gen/billing/v1/credit_notes_pb.ts';
 import { CustomerService } from '../../gen/billing/v1/customers_pb.ts';
 import { DiscountService } from '../../gen/billing/v1/discounts_pb.ts';
+import { GapService } from '../../gen/billing/v1/gaps_pb.ts';
 import { InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
 import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
 import { KeyService } from '../../gen/billing/v1/keys_pb.ts';
@@ -26,8 +29,18 @@ const STAFF: Callers = ['operator', 'admin'];
 /** A customer key gets its own customer's only: each of these handlers asks `customerInScope` for it. */
 const READERS: Callers = ['customer', 'operator', 'admin'];
 
+const BILLAGED = {
+  sendMetricsBatch: HOSTS,
+  sendHeartbeat: HOSTS,
+  notifyVmStarted: HOSTS,
+  notifyVmStopped: HOSTS,
+  notifyPossibleGap: HOSTS,
+};
+
 const ROLES: ReadonlyMap<string, Readonly<Record<string, Callers>>> = new Map([
   of(BillingCollectorService, { sendMetrics: HOSTS, sendMetricsBatch: HOSTS }),
+  of(BillagedService, BILLAGED),
+  of(OldBillagedService, BILLAGED),
   of(BillingQueryService, { getCustomerUsage: READERS, getBillingWindow: READERS, streamLiveUsage: READERS }),
   of(CustomerService, {
     createCustomer: STAFF,
@@ -73,10 +86,16 @@ const ROLES: ReadonlyMap<string, Readonly<Record<string, Callers>>> = new Map([
     putSeller: STAFF,
     getSeller: STAFF,
   }),
-  of(CreditNoteService, { createCreditNote: STAFF, getCreditNote: READERS, listCreditNotes: READERS }),
+  of(CreditNoteService, {
+    createCreditNote: STAFF,
+    getCreditNote: READERS,
+    getCreditNoteDocument: READERS,
+    listCreditNotes: READERS,
+  }),
   of(LedgerService, { getBalances: STAFF, listPostings: STAFF }),
   of(ConflictService, { listConflicts: STAFF, resolveConflict: STAFF }),
   of(RefusedWindowService, { listRefusedWindows: STAFF }),
+  of(GapService, { listGaps: READERS }),
   of(JobService, { runJob: STAFF, listJobRuns: STAFF }),
   of(AuditService, { listAuditRecords: STAFF, verifyAudit: STAFF }),
   of(KeyService, { createKey: ADMINS, listKeys: ADMINS, revokeKey: ADMINS }),

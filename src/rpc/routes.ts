@@ -1,12 +1,15 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { ClickHouseClient } from '@clickhouse/client';
+import { BillingService as BillagedService } from '../../gen/billaged/v1/billing_pb.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
+import { BillingService as OldBillagedService } from '../../gen/billing/v1/billaged_pb.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { ConflictService } from '../../gen/billing/v1/conflicts_pb.ts';
 import { CreditNoteService } from '../../gen/billing/v1/credit_notes_pb.ts';
 import { CustomerService } from '../../gen/billing/v1/customers_pb.ts';
 import { DiscountService } from '../../gen/billing/v1/discounts_pb.ts';
+import { GapService } from '../../gen/billing/v1/gaps_pb.ts';
 import { InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
 import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
 import { KeyService } from '../../gen/billing/v1/keys_pb.ts';
@@ -21,10 +24,16 @@ import type { KeyStore } from '../access/key-store.ts';
 import type { KnownKeys } from '../access/known-keys.ts';
 import type { InvoicingStore } from '../billing/invoice/invoicing-store.ts';
 import type { Ingest } from '../ingest/accept-batch.ts';
+import type { Lifecycle } from '../ingest/accept-lifecycle.ts';
 import type { JobRuns } from '../jobs/job-runs.ts';
 import type { LiveHub } from '../usage/live.ts';
 import type { UsageForBilling } from '../usage/usage-for-billing.ts';
 import { addManualLine } from './add-manual-line.ts';
+import { billagedNotifyPossibleGap } from './billaged-notify-possible-gap.ts';
+import { billagedNotifyVmStarted } from './billaged-notify-vm-started.ts';
+import { billagedNotifyVmStopped } from './billaged-notify-vm-stopped.ts';
+import { billagedSendHeartbeat } from './billaged-send-heartbeat.ts';
+import { billagedSendMetricsBatch } from './billaged-send-metrics-batch.ts';
 import { closeCustomer } from './close-customer.ts';
 import { createCreditNote } from './create-credit-note.ts';
 import { createCustomer } from './create-customer.ts';
@@ -38,6 +47,7 @@ import { endSubscription } from './end-subscription.ts';
 import { eraseCustomer } from './erase-customer.ts';
 import { getBalances } from './get-balances.ts';
 import { getBillingWindow } from './get-billing-window.ts';
+import { getCreditNoteDocument } from './get-credit-note-document.ts';
 import { getCreditNote } from './get-credit-note.ts';
 import { getCustomer } from './get-customer.ts';
 import { getCustomerUsage } from './get-customer-usage.ts';
@@ -54,6 +64,7 @@ import { listCustomers } from './list-customers.ts';
 import { listDiscounts } from './list-discounts.ts';
 import { listErasures } from './list-erasures.ts';
 import { listExchangeRates } from './list-exchange-rates.ts';
+import { listGaps } from './list-gaps.ts';
 import { listInvoices } from './list-invoices.ts';
 import { listJobRuns } from './list-job-runs.ts';
 import { listKeys } from './list-keys.ts';
@@ -102,6 +113,7 @@ export interface Served {
   readonly isReady: () => boolean;
   /** Role collector. */
   readonly ingest: Ingest | undefined;
+  readonly lifecycle: Lifecycle | undefined;
   readonly live: LiveHub | undefined;
   /** Role jobs. */
   readonly jobs: JobRunner | undefined;
@@ -113,7 +125,7 @@ export interface Served {
 export function routes(served: Served): (router: ConnectRouter) => void {
   return (router) => {
     const services: DescService[] = [];
-    if (served.ingest !== undefined) services.push(collector(router, served.ingest));
+    services.push(...collector(router, served));
     if (served.answersQueries) services.push(...queries(router, served));
     if (served.jobs !== undefined) services.push(jobs(router, served, served.jobs));
     const names = new Set(services.map((service) => service.typeName));
@@ -132,12 +144,22 @@ export function rawMethods({ ingest }: Served): RawMethods {
   };
 }
 
-function collector(router: ConnectRouter, ingest: Ingest): DescService {
+function collector(router: ConnectRouter, { ingest, lifecycle }: Served): DescService[] {
+  if (ingest === undefined || lifecycle === undefined) return [];
   router.service(BillingCollectorService, {
     sendMetrics: sendMetrics(ingest),
     sendMetricsBatch: sendMetricsBatch(ingest),
   });
-  return BillingCollectorService;
+  const billaged = {
+    sendMetricsBatch: billagedSendMetricsBatch(ingest.readings),
+    sendHeartbeat: billagedSendHeartbeat(lifecycle),
+    notifyVmStarted: billagedNotifyVmStarted(lifecycle),
+    notifyVmStopped: billagedNotifyVmStopped(lifecycle),
+    notifyPossibleGap: billagedNotifyPossibleGap(lifecycle),
+  };
+  router.service(BillagedService, billaged);
+  router.service(OldBillagedService, billaged);
+  return [BillingCollectorService, BillagedService, OldBillagedService];
 }
 
 function jobs(router: ConnectRouter, { runs }: Served, runner: JobRunner): DescService {
@@ -165,6 +187,7 @@ function queries(router: ConnectRouter, served: Served): DescService[] {
     resolveConflict: resolveConflict(billing, clickhouse),
   });
   router.service(RefusedWindowService, { listRefusedWindows: listRefusedWindows(clickhouse) });
+  router.service(GapService, { listGaps: listGaps(clickhouse) });
   router.service(KeyService, {
     createKey: createKey(keys),
     listKeys: listKeys(keys),
@@ -176,7 +199,7 @@ function queries(router: ConnectRouter, served: Served): DescService[] {
   });
   const priceServices = prices(router, billing);
   const invoiceServices = invoices(router, billing, clickhouse);
-  const usageServices = [BillingQueryService, ConflictService, RefusedWindowService];
+  const usageServices = [BillingQueryService, ConflictService, RefusedWindowService, GapService];
   return [...usageServices, CustomerService, ...priceServices, ...invoiceServices, KeyService, AuditService];
 }
 
@@ -235,6 +258,7 @@ function invoices(router: ConnectRouter, billing: InvoicingStore, clickhouse: Cl
   router.service(CreditNoteService, {
     createCreditNote: createCreditNote(billing),
     getCreditNote: getCreditNote(billing),
+    getCreditNoteDocument: getCreditNoteDocument(billing),
     listCreditNotes: listCreditNotes(billing),
   });
   router.service(LedgerService, { getBalances: getBalances(billing), listPostings: listPostings(billing) });

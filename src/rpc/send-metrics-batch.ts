@@ -7,7 +7,8 @@ import {
 } from '../../gen/billing/v1/collector_pb.ts';
 import { type SendMetricsBatchRest, SendMetricsBatchRestSchema } from '../../gen/meterd/internal/v1/raw_pb.ts';
 import type { Key } from '../access/key.ts';
-import type { Batch, Ingest, Verdict } from '../ingest/accept-batch.ts';
+import type { Batch, Ingest } from '../ingest/accept-batch.ts';
+import type { Verdict } from '../ingest/intake.ts';
 import type { Sender } from '../ingest/window.ts';
 import { splitBatch, type WireBatch } from '../ingest/wire-batch.ts';
 import { callerOf } from './auth.ts';

@@ -18,7 +18,9 @@ export interface JobEvent {
 export class Events {
   readonly #log: Logger;
   readonly #meter = metrics.getMeter('meterd');
-  readonly #windows = this.#meter.createCounter('meterd_windows', { description: 'Reported windows by verdict' });
+  readonly #windows = this.#meter.createCounter('meterd_windows', {
+    description: 'Reported windows and readings by verdict',
+  });
   readonly #calls = this.#meter.createHistogram('meterd_rpc_duration', {
     unit: 's',
     description: 'Calls by method and code',
@@ -136,6 +138,14 @@ export class Events {
 
   keysNotRead(reason: unknown): void {
     this.#log.warn({ err: reason }, 'keys could not be read; the last known set stands in');
+  }
+
+  certificateReplaced(): void {
+    this.#log.info('new connections are secured with another certificate');
+  }
+
+  certificateNotRead(reason: unknown): void {
+    this.#log.error({ err: reason }, 'the certificate could not be read anew; the one before stays');
   }
 
   auditNotWritten(reason: unknown): void {

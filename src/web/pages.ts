@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Key } from '../access/key.ts';
 import { toConnectError } from '../rpc/errors.ts';
-import { type NodeRequest, type NodeResponse, type Page, send } from '../rpc/http-handler.ts';
+import { type Page, send } from '../rpc/http-handler.ts';
+import type { NodeRequest, NodeResponse } from '../rpc/node-http.ts';
 
 /** Why the process cannot do its work now; empty where it can. */
 export type Readiness = () => readonly string[];

@@ -156,9 +156,14 @@ describe('a bad call', () => {
     expectRefused(await post(cut, anyKey, binary), 400, 'invalid_argument', /^metrics\[0\]: it is not a billing/);
   });
 
-  it('of totals since boot is refused as a whole', async () => {
+  it('of totals needs the boot that each counts from', async () => {
     const request = { metrics: [window()], counterTemporality: 'COUNTER_TEMPORALITY_CUMULATIVE' };
-    expectRefused(await post(request), 501, 'unimplemented', /CUMULATIVE/);
+    expectRefused(await post(request), 400, 'invalid_argument', /^metrics\[0\]\.boot_id is empty/);
+  });
+
+  it('of counters that nobody knows how to count is refused as a whole', async () => {
+    const request = { metrics: [window()], counterTemporality: 3 };
+    expectRefused(await post(request), 400, 'invalid_argument', /counter_temporality: 3 is not known/);
   });
 
   it('without a key, or with a wrong one, is refused', async () => {

@@ -1,4 +1,5 @@
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { Code } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { type CheckedCall, checkedBody } from '../../src/rpc/check-body.ts';
@@ -11,13 +12,10 @@ async function read(
   setAside?: CheckedCall['setAside'],
 ): Promise<string> {
   const header = new Headers({ 'content-type': 'application/json', ...headers });
-  const bytes = Buffer.from(body);
-  async function* chunks() {
-    for (let at = 0; at < bytes.length; at += 7) yield bytes.subarray(at, at + 7);
-  }
+  const whole = async (): Promise<Buffer> => Buffer.from(body);
   const out: Uint8Array[] = [];
   const method = BillingCollectorService.method.sendMetricsBatch;
-  for await (const chunk of checkedBody(chunks(), { method, header, bytesMax: BYTES_MAX, setAside })) out.push(chunk);
+  for await (const chunk of checkedBody(whole, { method, header, bytesMax: BYTES_MAX, setAside })) out.push(chunk);
   return Buffer.concat(out).toString('latin1');
 }
 
@@ -60,15 +58,36 @@ describe('checkedBody', () => {
     expect(await read(good, inEnvelope)).toBe(good.toString('latin1'));
   });
 
-  it('never unpacks more than the bound', async () => {
-    const bomb = gzipSync(Buffer.alloc(500_000, 0x20));
-    expect(bomb.length).toBeLessThan(BYTES_MAX);
-    await expect(read(bomb, { 'content-encoding': 'gzip' })).rejects.toThrow(/passes 1000 bytes unpacked/);
+  it('never unpacks more than the bound, and never more than one message', async () => {
+    const [spaces, inEnvelope] = [Buffer.alloc(500_000, 0x20), { 'content-type': 'application/grpc+json' }];
+    for (const [encoding, bomb] of [
+      ['gzip', gzipSync(spaces)],
+      ['br', brotliCompressSync(spaces)],
+    ] as const) {
+      expect(bomb.length).toBeLessThan(BYTES_MAX);
+      const tooLarge = { code: Code.ResourceExhausted, message: expect.stringMatching(/larger than 1000 bytes once/) };
+      await expect(read(bomb, { 'content-encoding': encoding })).rejects.toMatchObject(tooLarge);
+      const grpc = { ...inEnvelope, 'grpc-encoding': encoding };
+      await expect(read(envelope(bomb, 1), grpc)).rejects.toMatchObject(tooLarge);
+    }
+    const twice = Buffer.concat([envelope('{}'), envelope(gzipSync(spaces), 1)]);
+    const grpc = { ...inEnvelope, 'grpc-encoding': 'gzip' };
+    await expect(read(twice, grpc)).rejects.toMatchObject({ code: Code.Unimplemented });
   });
 
-  it('leaves a body over the bound to the decoder', async () => {
-    const long = `{"a":"${'x'.repeat(2000)}"}`;
-    expect(await read(long)).toBe(long);
+  it('refuses what would decode to too many elements, or too deep', async () => {
+    const refused = { code: Code.InvalidArgument, message: expect.stringMatching(/more than 125 elements/) };
+    const deep = { code: Code.InvalidArgument, message: expect.stringMatching(/deeper than 100/) };
+    await expect(read(`{"metrics":[${'{},'.repeat(100)}{}]}`)).rejects.toMatchObject(refused);
+    await expect(read('['.repeat(200))).rejects.toMatchObject(deep);
+    const many = `{"vmId":"${',['.repeat(200)}"}`;
+    expect(await read(many)).toBe(many);
+
+    const binary = { 'content-type': 'application/proto' };
+    await expect(read(Buffer.from([0x0a, 0]).toString().repeat(126), binary)).rejects.toMatchObject(refused);
+    // Fields that nobody knows, of a window.
+    const unknown = Buffer.concat([Buffer.from([0x0a, 254, 3]), Buffer.alloc(510, Buffer.from([0x78, 0]))]);
+    await expect(read(unknown, binary)).rejects.toMatchObject(refused);
   });
 
   it('passes on what is left where part of a message is set aside, however it comes', async () => {
@@ -88,8 +107,11 @@ describe('checkedBody', () => {
     expect(await read(packed, { ...binary, 'content-encoding': 'gzip' }, setAside)).toBe(packed.toString('latin1'));
     expect(await read(envelope(packed, 1), grpc, setAside)).toBe(envelope(packed, 1).toString('latin1'));
     expect(taken).toEqual(Array.from({ length: 4 }, () => body.toString('latin1')));
-    const cutOff = envelope(body).subarray(0, 7);
-    expect(await read(cutOff, grpc, setAside)).toBe(cutOff.toString('latin1'));
+    const cutOff = read(envelope(body).subarray(0, 7), grpc, setAside);
+    await expect(cutOff).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      message: expect.stringMatching(/cut off/),
+    });
   });
 
   it('refuses protobuf that is cut off, alone and in envelopes', async () => {

@@ -3,12 +3,23 @@ import * as http2 from 'node:http2';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect as connectSecurely } from 'node:tls';
+import { Authority } from './certificates.ts';
+import { folderForTest } from '../meterd.ts';
+import { readTlsFiles } from '../../src/rpc/tls.ts';
 import { Listener } from '../../src/rpc/listener.ts';
+
+const BOUNDS = {
+  connectionsMax: 100,
+  streamsPerConnectionMax: 10,
+  receiveTimeoutMs: 10_000,
+  idleTimeoutMs: 75_000,
+  tls: undefined,
+};
 
 describe('Listener', () => {
   const listener = new Listener({
-    connectionsMax: 100,
-    streamsPerConnectionMax: 10,
+    ...BOUNDS,
     onRequest: (request, response) => {
       response.setHeader('content-type', 'text/plain');
       response.end(`${request.httpVersion} ${request.url}`);
@@ -65,8 +76,7 @@ describe('Listener', () => {
     let finish: (() => void) | undefined;
     const held = Promise.withResolvers<void>();
     const stopping = new Listener({
-      connectionsMax: 10,
-      streamsPerConnectionMax: 10,
+      ...BOUNDS,
       onRequest: (_, response) => {
         finish = () => response.end('done');
         held.resolve();
@@ -84,12 +94,38 @@ describe('Listener', () => {
 
   it('cuts what does not end in time', async () => {
     const held = Promise.withResolvers<void>();
-    const stopping = new Listener({ connectionsMax: 10, streamsPerConnectionMax: 10, onRequest: () => held.resolve() });
+    const stopping = new Listener({ ...BOUNDS, onRequest: () => held.resolve() });
     const at = await stopping.listen('127.0.0.1', 0);
     const request = http.get(`http://127.0.0.1:${at}/`);
     const failed = once(request, 'error');
     await held.promise;
     await stopping.stop(10);
     await failed;
+  });
+
+  it('secures new connections with another certificate while it runs', async () => {
+    const folder = await folderForTest();
+    const material = ['before', 'after'].map((name) => {
+      const { certPath, keyPath } = new Authority(folder, name).certificate;
+      return readTlsFiles({ certPath, keyPath, clientCaPath: undefined });
+    });
+    const [before, after] = await Promise.all(material);
+    if (before === undefined || after === undefined) throw new Error('there are two');
+    const secured = new Listener({ ...BOUNDS, tls: before, onRequest: (_, response) => response.end('x') });
+    const at = await secured.listen('127.0.0.1', 0);
+    const subjectOf = async (): Promise<unknown> => {
+      const socket = connectSecurely({ port: at, host: '127.0.0.1', rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      const { CN } = socket.getPeerCertificate().subject;
+      socket.destroy();
+      return CN;
+    };
+    expect(await subjectOf()).toBe('before');
+    secured.secureWith(after);
+    expect(await subjectOf()).toBe('after');
+    await secured.stop(100);
+    await expect(readTlsFiles({ certPath: folder, keyPath: folder, clientCaPath: undefined })).rejects.toThrow(
+      /EISDIR/,
+    );
   });
 });

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { InvoiceTax } from "./invoices_pb.ts";
+import type { DocumentFormat, InvoiceTax } from "./invoices_pb.ts";
 import { file_billing_v1_invoices } from "./invoices_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file billing/v1/credit_notes.proto.
  */
 export const file_billing_v1_credit_notes: GenFile = /*@__PURE__*/
-  fileDesc("Ch1iaWxsaW5nL3YxL2NyZWRpdF9ub3Rlcy5wcm90bxIKYmlsbGluZy52MSLBAgoKQ3JlZGl0Tm90ZRIWCg5jcmVkaXRfbm90ZV9pZBgBIAEoCRIOCgZudW1iZXIYAiABKAkSEgoKaW52b2ljZV9pZBgDIAEoCRIWCg5pbnZvaWNlX251bWJlchgEIAEoCRITCgtjdXN0b21lcl9pZBgFIAEoCRItCglpc3N1ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGN1cnJlbmN5GAcgASgJEg4KBnJlYXNvbhgIIAEoCRIpCgVsaW5lcxgJIAMoCzIaLmJpbGxpbmcudjEuQ3JlZGl0Tm90ZUxpbmUSJQoFdGF4ZXMYCiADKAsyFi5iaWxsaW5nLnYxLkludm9pY2VUYXgSCwoDbmV0GAsgASgJEgsKA3RheBgMIAEoCRINCgV0b3RhbBgNIAEoCSJLCg5DcmVkaXROb3RlTGluZRIUCgxpbnZvaWNlX2xpbmUYASABKA0SEwoLZGVzY3JpcHRpb24YAiABKAkSDgoGYW1vdW50GAMgASgJIoEBChdDcmVhdGVDcmVkaXROb3RlUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSEgoKaW52b2ljZV9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkSKQoFbGluZXMYBCADKAsyGi5iaWxsaW5nLnYxLkNyZWRpdE5vdGVMaW5lIkcKGENyZWF0ZUNyZWRpdE5vdGVSZXNwb25zZRIrCgtjcmVkaXRfbm90ZRgBIAEoCzIWLmJpbGxpbmcudjEuQ3JlZGl0Tm90ZSIuChRHZXRDcmVkaXROb3RlUmVxdWVzdBIWCg5jcmVkaXRfbm90ZV9pZBgBIAEoCSJEChVHZXRDcmVkaXROb3RlUmVzcG9uc2USKwoLY3JlZGl0X25vdGUYASABKAsyFi5iaWxsaW5nLnYxLkNyZWRpdE5vdGUiaAoWTGlzdENyZWRpdE5vdGVzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRISCgppbnZvaWNlX2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJImAKF0xpc3RDcmVkaXROb3Rlc1Jlc3BvbnNlEiwKDGNyZWRpdF9ub3RlcxgBIAMoCzIWLmJpbGxpbmcudjEuQ3JlZGl0Tm90ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyrgIKEUNyZWRpdE5vdGVTZXJ2aWNlEl0KEENyZWF0ZUNyZWRpdE5vdGUSIy5iaWxsaW5nLnYxLkNyZWF0ZUNyZWRpdE5vdGVSZXF1ZXN0GiQuYmlsbGluZy52MS5DcmVhdGVDcmVkaXROb3RlUmVzcG9uc2USWQoNR2V0Q3JlZGl0Tm90ZRIgLmJpbGxpbmcudjEuR2V0Q3JlZGl0Tm90ZVJlcXVlc3QaIS5iaWxsaW5nLnYxLkdldENyZWRpdE5vdGVSZXNwb25zZSIDkAIBEl8KD0xpc3RDcmVkaXROb3RlcxIiLmJpbGxpbmcudjEuTGlzdENyZWRpdE5vdGVzUmVxdWVzdBojLmJpbGxpbmcudjEuTGlzdENyZWRpdE5vdGVzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_billing_v1_invoices, file_google_protobuf_timestamp]);
+  fileDesc("Ch1iaWxsaW5nL3YxL2NyZWRpdF9ub3Rlcy5wcm90bxIKYmlsbGluZy52MSLBAgoKQ3JlZGl0Tm90ZRIWCg5jcmVkaXRfbm90ZV9pZBgBIAEoCRIOCgZudW1iZXIYAiABKAkSEgoKaW52b2ljZV9pZBgDIAEoCRIWCg5pbnZvaWNlX251bWJlchgEIAEoCRITCgtjdXN0b21lcl9pZBgFIAEoCRItCglpc3N1ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGN1cnJlbmN5GAcgASgJEg4KBnJlYXNvbhgIIAEoCRIpCgVsaW5lcxgJIAMoCzIaLmJpbGxpbmcudjEuQ3JlZGl0Tm90ZUxpbmUSJQoFdGF4ZXMYCiADKAsyFi5iaWxsaW5nLnYxLkludm9pY2VUYXgSCwoDbmV0GAsgASgJEgsKA3RheBgMIAEoCRINCgV0b3RhbBgNIAEoCSJLCg5DcmVkaXROb3RlTGluZRIUCgxpbnZvaWNlX2xpbmUYASABKA0SEwoLZGVzY3JpcHRpb24YAiABKAkSDgoGYW1vdW50GAMgASgJIoEBChdDcmVhdGVDcmVkaXROb3RlUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSEgoKaW52b2ljZV9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkSKQoFbGluZXMYBCADKAsyGi5iaWxsaW5nLnYxLkNyZWRpdE5vdGVMaW5lIkcKGENyZWF0ZUNyZWRpdE5vdGVSZXNwb25zZRIrCgtjcmVkaXRfbm90ZRgBIAEoCzIWLmJpbGxpbmcudjEuQ3JlZGl0Tm90ZSIuChRHZXRDcmVkaXROb3RlUmVxdWVzdBIWCg5jcmVkaXRfbm90ZV9pZBgBIAEoCSJEChVHZXRDcmVkaXROb3RlUmVzcG9uc2USKwoLY3JlZGl0X25vdGUYASABKAsyFi5iaWxsaW5nLnYxLkNyZWRpdE5vdGUiYgocR2V0Q3JlZGl0Tm90ZURvY3VtZW50UmVxdWVzdBIWCg5jcmVkaXRfbm90ZV9pZBgBIAEoCRIqCgZmb3JtYXQYAiABKA4yGi5iaWxsaW5nLnYxLkRvY3VtZW50Rm9ybWF0IlcKHUdldENyZWRpdE5vdGVEb2N1bWVudFJlc3BvbnNlEg8KB2NvbnRlbnQYASABKAwSEgoKbWVkaWFfdHlwZRgCIAEoCRIRCglmaWxlX25hbWUYAyABKAkiaAoWTGlzdENyZWRpdE5vdGVzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRISCgppbnZvaWNlX2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJImAKF0xpc3RDcmVkaXROb3Rlc1Jlc3BvbnNlEiwKDGNyZWRpdF9ub3RlcxgBIAMoCzIWLmJpbGxpbmcudjEuQ3JlZGl0Tm90ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyoQMKEUNyZWRpdE5vdGVTZXJ2aWNlEl0KEENyZWF0ZUNyZWRpdE5vdGUSIy5iaWxsaW5nLnYxLkNyZWF0ZUNyZWRpdE5vdGVSZXF1ZXN0GiQuYmlsbGluZy52MS5DcmVhdGVDcmVkaXROb3RlUmVzcG9uc2USWQoNR2V0Q3JlZGl0Tm90ZRIgLmJpbGxpbmcudjEuR2V0Q3JlZGl0Tm90ZVJlcXVlc3QaIS5iaWxsaW5nLnYxLkdldENyZWRpdE5vdGVSZXNwb25zZSIDkAIBEnEKFUdldENyZWRpdE5vdGVEb2N1bWVudBIoLmJpbGxpbmcudjEuR2V0Q3JlZGl0Tm90ZURvY3VtZW50UmVxdWVzdBopLmJpbGxpbmcudjEuR2V0Q3JlZGl0Tm90ZURvY3VtZW50UmVzcG9uc2UiA5ACARJfCg9MaXN0Q3JlZGl0Tm90ZXMSIi5iaWxsaW5nLnYxLkxpc3RDcmVkaXROb3Rlc1JlcXVlc3QaIy5iaWxsaW5nLnYxLkxpc3RDcmVkaXROb3Rlc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_billing_v1_invoices, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.CreditNote
@@ -216,6 +216,59 @@ export const GetCreditNoteResponseSchema: GenMessage<GetCreditNoteResponse> = /*
   messageDesc(file_billing_v1_credit_notes, 5);
 
 /**
+ * @generated from message billing.v1.GetCreditNoteDocumentRequest
+ */
+export type GetCreditNoteDocumentRequest = Message<"billing.v1.GetCreditNoteDocumentRequest"> & {
+  /**
+   * @generated from field: string credit_note_id = 1;
+   */
+  creditNoteId: string;
+
+  /**
+   * @generated from field: billing.v1.DocumentFormat format = 2;
+   */
+  format: DocumentFormat;
+};
+
+/**
+ * Describes the message billing.v1.GetCreditNoteDocumentRequest.
+ * Use `create(GetCreditNoteDocumentRequestSchema)` to create a new message.
+ */
+export const GetCreditNoteDocumentRequestSchema: GenMessage<GetCreditNoteDocumentRequest> = /*@__PURE__*/
+  messageDesc(file_billing_v1_credit_notes, 6);
+
+/**
+ * @generated from message billing.v1.GetCreditNoteDocumentResponse
+ */
+export type GetCreditNoteDocumentResponse = Message<"billing.v1.GetCreditNoteDocumentResponse"> & {
+  /**
+   * @generated from field: bytes content = 1;
+   */
+  content: Uint8Array;
+
+  /**
+   * E.g. "application/pdf".
+   *
+   * @generated from field: string media_type = 2;
+   */
+  mediaType: string;
+
+  /**
+   * E.g. "CN-000001.pdf".
+   *
+   * @generated from field: string file_name = 3;
+   */
+  fileName: string;
+};
+
+/**
+ * Describes the message billing.v1.GetCreditNoteDocumentResponse.
+ * Use `create(GetCreditNoteDocumentResponseSchema)` to create a new message.
+ */
+export const GetCreditNoteDocumentResponseSchema: GenMessage<GetCreditNoteDocumentResponse> = /*@__PURE__*/
+  messageDesc(file_billing_v1_credit_notes, 7);
+
+/**
  * @generated from message billing.v1.ListCreditNotesRequest
  */
 export type ListCreditNotesRequest = Message<"billing.v1.ListCreditNotesRequest"> & {
@@ -251,7 +304,7 @@ export type ListCreditNotesRequest = Message<"billing.v1.ListCreditNotesRequest"
  * Use `create(ListCreditNotesRequestSchema)` to create a new message.
  */
 export const ListCreditNotesRequestSchema: GenMessage<ListCreditNotesRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_credit_notes, 6);
+  messageDesc(file_billing_v1_credit_notes, 8);
 
 /**
  * @generated from message billing.v1.ListCreditNotesResponse
@@ -273,7 +326,7 @@ export type ListCreditNotesResponse = Message<"billing.v1.ListCreditNotesRespons
  * Use `create(ListCreditNotesResponseSchema)` to create a new message.
  */
 export const ListCreditNotesResponseSchema: GenMessage<ListCreditNotesResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_credit_notes, 7);
+  messageDesc(file_billing_v1_credit_notes, 9);
 
 /**
  * Credits final invoices, in whole or in part. A customer key reads its own customer's and creates none.
@@ -298,6 +351,16 @@ export const CreditNoteService: GenService<{
     methodKind: "unary";
     input: typeof GetCreditNoteRequestSchema;
     output: typeof GetCreditNoteResponseSchema;
+  },
+  /**
+   * As it is given to the customer: PDF only.
+   *
+   * @generated from rpc billing.v1.CreditNoteService.GetCreditNoteDocument
+   */
+  getCreditNoteDocument: {
+    methodKind: "unary";
+    input: typeof GetCreditNoteDocumentRequestSchema;
+    output: typeof GetCreditNoteDocumentResponseSchema;
   },
   /**
    * Newest first.

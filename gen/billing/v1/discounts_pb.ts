@@ -40,7 +40,8 @@ export type DiscountTerms = Message<"billing.v1.DiscountTerms"> & {
     case: "percent";
   } | {
     /**
-     * A period, in the plan's currency; prorated by the second. Never more than what it is taken from.
+     * A period, prorated by the second. Never more than what it is taken from. Of a plan in the plan's currency, of a customer
+     * in the customer's.
      *
      * @generated from field: string amount = 3;
      */

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/keys.proto.
  */
 export const file_billing_v1_keys: GenFile = /*@__PURE__*/
-  fileDesc("ChViaWxsaW5nL3YxL2tleXMucHJvdG8SCmJpbGxpbmcudjEimgIKA0tleRIOCgZrZXlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIhCgRyb2xlGAMgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYBCADKAkSFAoMY3VzdG9tZXJfaWRzGAUgAygJEhAKCGJhY2tmaWxsGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWJpbGxhZ2VkX2NvdW50ZXJzGAkgASgOMh4uYmlsbGluZy52MS5Db3VudGVyVGVtcG9yYWxpdHkitwEKEENyZWF0ZUtleVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIhCgRyb2xlGAIgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYAyADKAkSFAoMY3VzdG9tZXJfaWRzGAQgAygJEhAKCGJhY2tmaWxsGAUgASgIEjkKEWJpbGxhZ2VkX2NvdW50ZXJzGAYgASgOMh4uYmlsbGluZy52MS5Db3VudGVyVGVtcG9yYWxpdHkiQQoRQ3JlYXRlS2V5UmVzcG9uc2USHAoDa2V5GAEgASgLMg8uYmlsbGluZy52MS5LZXkSDgoGc2VjcmV0GAIgASgJIjgKD0xpc3RLZXlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJKChBMaXN0S2V5c1Jlc3BvbnNlEh0KBGtleXMYASADKAsyDy5iaWxsaW5nLnYxLktleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiMQoRUmV2b2tlS2V5UmVzcG9uc2USHAoDa2V5GAEgASgLMg8uYmlsbGluZy52MS5LZXkqfQoHS2V5Um9sZRIYChRLRVlfUk9MRV9VTlNQRUNJRklFRBAAEhYKEktFWV9ST0xFX0NPTExFQ1RPUhABEhUKEUtFWV9ST0xFX0NVU1RPTUVSEAISFQoRS0VZX1JPTEVfT1BFUkFUT1IQAxISCg5LRVlfUk9MRV9BRE1JThAEMuwBCgpLZXlTZXJ2aWNlEkgKCUNyZWF0ZUtleRIcLmJpbGxpbmcudjEuQ3JlYXRlS2V5UmVxdWVzdBodLmJpbGxpbmcudjEuQ3JlYXRlS2V5UmVzcG9uc2USSgoITGlzdEtleXMSGy5iaWxsaW5nLnYxLkxpc3RLZXlzUmVxdWVzdBocLmJpbGxpbmcudjEuTGlzdEtleXNSZXNwb25zZSIDkAIBEkgKCVJldm9rZUtleRIcLmJpbGxpbmcudjEuUmV2b2tlS2V5UmVxdWVzdBodLmJpbGxpbmcudjEuUmV2b2tlS2V5UmVzcG9uc2ViBnByb3RvMw", [file_billing_v1_metrics, file_google_protobuf_timestamp]);
+  fileDesc("ChViaWxsaW5nL3YxL2tleXMucHJvdG8SCmJpbGxpbmcudjEirQIKA0tleRIOCgZrZXlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIhCgRyb2xlGAMgASgOMhMuYmlsbGluZy52MS5LZXlSb2xlEg8KB3JlZ2lvbnMYBCADKAkSFAoMY3VzdG9tZXJfaWRzGAUgAygJEhAKCGJhY2tmaWxsGAYgASgIEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWJpbGxhZ2VkX2NvdW50ZXJzGAkgASgOMh4uYmlsbGluZy52MS5Db3VudGVyVGVtcG9yYWxpdHkSEQoJc3BpZmZlX2lkGAogASgJIsoBChBDcmVhdGVLZXlSZXF1ZXN0EgwKBG5hbWUYASABKAkSIQoEcm9sZRgCIAEoDjITLmJpbGxpbmcudjEuS2V5Um9sZRIPCgdyZWdpb25zGAMgAygJEhQKDGN1c3RvbWVyX2lkcxgEIAMoCRIQCghiYWNrZmlsbBgFIAEoCBI5ChFiaWxsYWdlZF9jb3VudGVycxgGIAEoDjIeLmJpbGxpbmcudjEuQ291bnRlclRlbXBvcmFsaXR5EhEKCXNwaWZmZV9pZBgHIAEoCSJBChFDcmVhdGVLZXlSZXNwb25zZRIcCgNrZXkYASABKAsyDy5iaWxsaW5nLnYxLktleRIOCgZzZWNyZXQYAiABKAkiOAoPTGlzdEtleXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJIkoKEExpc3RLZXlzUmVzcG9uc2USHQoEa2V5cxgBIAMoCzIPLmJpbGxpbmcudjEuS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIiChBSZXZva2VLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSIxChFSZXZva2VLZXlSZXNwb25zZRIcCgNrZXkYASABKAsyDy5iaWxsaW5nLnYxLktleSp9CgdLZXlSb2xlEhgKFEtFWV9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSS0VZX1JPTEVfQ09MTEVDVE9SEAESFQoRS0VZX1JPTEVfQ1VTVE9NRVIQAhIVChFLRVlfUk9MRV9PUEVSQVRPUhADEhIKDktFWV9ST0xFX0FETUlOEAQy7AEKCktleVNlcnZpY2USSAoJQ3JlYXRlS2V5EhwuYmlsbGluZy52MS5DcmVhdGVLZXlSZXF1ZXN0Gh0uYmlsbGluZy52MS5DcmVhdGVLZXlSZXNwb25zZRJKCghMaXN0S2V5cxIbLmJpbGxpbmcudjEuTGlzdEtleXNSZXF1ZXN0GhwuYmlsbGluZy52MS5MaXN0S2V5c1Jlc3BvbnNlIgOQAgESSAoJUmV2b2tlS2V5EhwuYmlsbGluZy52MS5SZXZva2VLZXlSZXF1ZXN0Gh0uYmlsbGluZy52MS5SZXZva2VLZXlSZXNwb25zZWIGcHJvdG8z", [file_billing_v1_metrics, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.Key
@@ -77,6 +77,13 @@ export type Key = Message<"billing.v1.Key"> & {
    * @generated from field: billing.v1.CounterTemporality billaged_counters = 9;
    */
   billagedCounters: CounterTemporality;
+
+  /**
+   * Collector: the SPIFFE id in the client certificate that stands in for a secret. Empty: the key has a secret.
+   *
+   * @generated from field: string spiffe_id = 10;
+   */
+  spiffeId: string;
 };
 
 /**
@@ -121,6 +128,14 @@ export type CreateKeyRequest = Message<"billing.v1.CreateKeyRequest"> & {
    * @generated from field: billing.v1.CounterTemporality billaged_counters = 6;
    */
   billagedCounters: CounterTemporality;
+
+  /**
+   * Collector: hosts prove who they are by a client certificate with exactly this id in it, such as
+   * "spiffe://cloud.example/host/7", and the key has no secret. At most one key that works has it.
+   *
+   * @generated from field: string spiffe_id = 7;
+   */
+  spiffeId: string;
 };
 
 /**
@@ -140,7 +155,7 @@ export type CreateKeyResponse = Message<"billing.v1.CreateKeyResponse"> & {
   key?: Key | undefined;
 
   /**
-   * The whole credential, for `Authorization: Bearer …`.
+   * The whole credential, for `Authorization: Bearer …`. Empty for a key with a SPIFFE id.
    *
    * @generated from field: string secret = 2;
    */

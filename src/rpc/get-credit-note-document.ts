@@ -1,0 +1,26 @@
+import type { HandlerContext } from '@connectrpc/connect';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type {
+  GetCreditNoteDocumentRequest,
+  GetCreditNoteDocumentResponseSchema,
+} from '../../gen/billing/v1/credit_notes_pb.ts';
+import { DocumentFormat } from '../../gen/billing/v1/invoices_pb.ts';
+import { creditNoteDocument } from '../billing/documents/invoice-document.ts';
+import { getInvoice } from '../billing/invoice/read-invoices.ts';
+import type { BillingStore } from '../billing/store.ts';
+import { CallerFault } from '../lib/failure.ts';
+import { creditNoteInScope } from './credit-note-in-scope.ts';
+
+export function getCreditNoteDocument(store: BillingStore) {
+  return async (
+    { creditNoteId, format }: GetCreditNoteDocumentRequest,
+    context: HandlerContext,
+  ): Promise<MessageInitShape<typeof GetCreditNoteDocumentResponseSchema>> => {
+    const note = await creditNoteInScope(store, context, creditNoteId);
+    if (format !== DocumentFormat.PDF) {
+      const message = `format: ${String(format)} cannot be had of a credit note; PDF (1) can`;
+      throw new CallerFault('unimplemented', 'format', message);
+    }
+    return creditNoteDocument(note, await getInvoice(store.db, note.invoiceId));
+  };
+}
