@@ -32,12 +32,12 @@ const COLUMNS: Columns<Conflict> = {
 export function conflictCommands(program: Command, session: Session): void {
   const group = program.command('conflict').description('windows that were reported twice with different values');
   group
-    .command('list <customer>')
-    .description('by VM and start; with --json all of what each report says')
+    .command('list [customer]')
+    .description('of a customer or of all, by VM and start; with --json all of what each report says')
     .requiredOption('--from <instant>', 'on a whole hour', instant)
     .requiredOption('--until <instant>', 'on a whole hour', instant)
     .option('--resolved', 'those that somebody decided too')
-    .action(async (customerId: string, { from: start, until: end, resolved = false }: ListOptions) => {
+    .action(async (customerId = '', { from: start, until: end, resolved = false }: ListOptions) => {
       const conflicts = await session.client(ConflictService);
       await session.list({
         schema: ConflictSchema,

@@ -6,6 +6,7 @@ import {
   CreditNoteSchema,
   CreditNoteService,
 } from '../../gen/billing/v1/credit_notes_pb.ts';
+import { DocumentFormat } from '../../gen/billing/v1/invoices_pb.ts';
 import { BadUsage, type Session } from './session.ts';
 import { type Columns, record, table } from './table.ts';
 import { each, shown } from './values.ts';
@@ -56,6 +57,15 @@ export function creditNoteCommands(program: Command, session: Session): void {
     .action(async (creditNoteId: string) => {
       const { creditNote } = await (await session.client(CreditNoteService)).getCreditNote({ creditNoteId });
       session.show(CreditNoteSchema, creditNote, creditNoteText);
+    });
+  group
+    .command('pdf <credit-note>')
+    .description('save it as a PDF, by its id')
+    .requiredOption('--out <file>')
+    .action(async (creditNoteId: string, { out }: { out: string }) => {
+      const creditNotes = await session.client(CreditNoteService);
+      const wanted = { creditNoteId, format: DocumentFormat.PDF };
+      await session.save(out, (await creditNotes.getCreditNoteDocument(wanted)).content);
     });
   group
     .command('list')

@@ -38,7 +38,7 @@ export function discountCommands(program: Command, session: Session): void {
     .requiredOption('--from <instant>', '', instant)
     .option('--until <instant>', '', instant)
     .option('--percent <decimal>', 'of what it applies to')
-    .option('--amount <decimal>', 'a period, in the currency of the plan')
+    .option('--amount <decimal>', "a period, in the customer's currency")
     .option('--charge <charge>', 'only on this charge; may be given several times', each)
     .option('--order <number>', 'smaller first', whole, 0)
     .action(async (discountId: string, options: DiscountOptions) => {

@@ -8,6 +8,7 @@ import { conflictCommands } from './conflict.ts';
 import { creditNoteCommands } from './credit-note.ts';
 import { customerCommands } from './customer.ts';
 import { discountCommands } from './discount.ts';
+import { gapCommands } from './gap.ts';
 import { invoiceCommands } from './invoice.ts';
 import { jobCommands } from './job.ts';
 import { keyCommands } from './key.ts';
@@ -36,6 +37,7 @@ const GROUPS = [
   paymentCommands,
   conflictCommands,
   refusedCommands,
+  gapCommands,
   closingCommands,
   jobCommands,
   keyCommands,

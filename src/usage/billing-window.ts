@@ -1,7 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { CallerFault } from '../lib/failure.ts';
 import { hourShares } from './hour-shares.ts';
-import { CHOSEN_REPORTS } from './hour-rows.ts';
+import { CHOSEN_REPORTS } from './first-reports.ts';
 import { HOUR_NANOS, select } from './select.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import type { TimeRange } from './whole-hours.ts';

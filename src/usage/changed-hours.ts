@@ -30,7 +30,7 @@ export async function customersWaiting(
   return waiting;
 }
 
-/** For each request, whether an hour of it was computed anew after `sinceNanos`. */
+/** For each request, whether an hour of it, or an estimate, was computed anew after `sinceNanos`. */
 export async function spansChangedSince(
   clickhouse: ClickHouseClient,
   requests: readonly (CustomerSpan & { readonly sinceNanos: bigint })[],
@@ -41,8 +41,10 @@ export async function spansChangedSince(
     const since = group.reduce((least, each) => (each.sinceNanos < least ? each.sinceNanos : least), 1n << 63n);
     const rows = await select<{ customer_id: string; last: string }>(
       clickhouse,
-      `SELECT customer_id, toString(max(version)) AS last FROM usage_hours
-       WHERE ${OF_GROUP} AND version > {since:UInt64} GROUP BY customer_id`,
+      `SELECT customer_id, toString(max(version)) AS last FROM (
+         SELECT customer_id, version FROM usage_hours WHERE ${OF_GROUP} AND version > {since:UInt64}
+         UNION ALL SELECT customer_id, version FROM usage_estimates WHERE ${OF_GROUP} AND version > {since:UInt64}
+       ) GROUP BY customer_id`,
       { ...parametersOf(group), since: String(since) },
       signal,
     );

@@ -70,7 +70,7 @@ export async function listConflicts(
   const { from, until } = wholeHours(filter);
   const conditions = [
     `window_start >= toDateTime64({from:Int64}, 9, 'UTC') AND window_start < toDateTime64({until:Int64}, 9, 'UTC')`,
-    ...(filter.customerId === '' ? [] : ['customer_id = {customer:String}']),
+    filter.customerId === '' ? IN_HOURS_WITH_CONFLICTS : 'customer_id = {customer:String}',
     ...(page.after === undefined ? [] : [BEHIND]),
   ];
   const parameters = { customer: filter.customerId, from, until, ...afterParameters(page.after) };
@@ -111,6 +111,14 @@ export async function resolveConflict(
 }
 
 const KEY = 'customer_id, vm_id, window_start, window_end';
+/**
+ * The rollup notes for each hour of a VM how many conflicts it has: a sixtieth of the windows, and a column of mostly zeros.
+ * In hours that wait for it there may be more.
+ */
+const OF_RANGE = `hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({until:Int64}, 'UTC')`;
+const IN_HOURS_WITH_CONFLICTS = `((customer_id, vm_id, toStartOfHour(window_start)) IN (
+    SELECT customer_id, vm_id, hour FROM usage_hours WHERE ${OF_RANGE} AND conflicts > 0)
+  OR (customer_id, toStartOfHour(window_start)) IN (SELECT customer_id, hour FROM touched_hours WHERE ${OF_RANGE}))`;
 const BEHIND = `customer_id >= {after_customer:String} AND (${KEY}) > ({after_customer:String}, {after_vm:String},
   fromUnixTimestamp64Nano({after_start:Int64}, 'UTC'), fromUnixTimestamp64Nano({after_end:Int64}, 'UTC'))`;
 

@@ -1,4 +1,4 @@
-import { GAP_NANOS } from './hour-rows.ts';
+import { GAP_NANOS } from './cells.ts';
 import type { TimeRange } from './whole-hours.ts';
 
 /** How much of the time in which VMs ran was observed. A VM ran from its first window in the range to its last. */
@@ -41,11 +41,13 @@ export interface CoverageRow {
  * back: `hole` in nanoseconds, which is one of the row's `found_gaps` too where it is long enough. It belongs to the
  * region that reports next: with a region filter on these rows, the time that a VM spent elsewhere is neither expected
  * nor a gap.
+ * @param vm the columns that tell a VM from others
  */
-export function withHoles(rows: string): string {
-  const before = `(PARTITION BY vm_id ORDER BY hour, first, region ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)`;
-  return `SELECT *, max(last) OVER ${before} AS last_before,
-      if(maxOrNull(hour) OVER ${before} < hour, first - last_before, 0) AS hole,
+export function withHoles(rows: string, vm = 'vm_id'): string {
+  const before = `(PARTITION BY ${vm} ORDER BY hour, first, region ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)`;
+  // The last instant doubled, and one more where it is a stop: the VM did not run from there on.
+  return `SELECT *, max(last * 2 + (edges >= 2)) OVER ${before} AS mark_before, intDiv(mark_before, 2) AS last_before,
+      if(maxOrNull(hour) OVER ${before} < hour AND bitAnd(mark_before, 1) = 0 AND bitAnd(edges, 1) = 0, first - last_before, 0) AS hole,
       if(hole > ${GAP_NANOS}, arrayPushBack(gaps, (last_before, vm_id, first)), gaps) AS found_gaps
     FROM (${rows})`;
 }

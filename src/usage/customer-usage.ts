@@ -9,11 +9,13 @@ import { type GroupKey, type SumsRow, usageSums } from './usage-sums.ts';
 import { type HourRange, type TimeRange, wholeHours } from './whole-hours.ts';
 import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from './window.ts';
 
-export type UsageDimension = 'region' | 'vm' | 'hour' | 'day';
+export type UsageDimension = 'region' | 'vm' | TimeUnit;
+/** Of UTC. */
+type TimeUnit = 'hour' | 'day' | 'month';
 
 export interface CustomerUsageRequest extends TimeRange {
   readonly customerId: string;
-  /** Without repeats; not hour with day. None: one group for all. */
+  /** Without repeats; one unit of time at most. None: one group for all. */
   readonly groupBy: readonly UsageDimension[];
   /** Only these, where any are named; at most 1,000. */
   readonly regions: readonly string[];
@@ -79,11 +81,10 @@ export async function customerUsage(
 }
 
 function toGroup(row: SumsRow, groupBy: readonly UsageDimension[], range: HourRange): UsageGroup {
-  const seconds = groupBy.includes('hour') ? HOUR_SECONDS : groupBy.includes('day') ? 24 * HOUR_SECONDS : undefined;
   return {
     region: row.in_region ?? '',
     vmId: row.of_vm ?? '',
-    ...groupTime(Number(row.start ?? range.from), seconds, range.until),
+    ...groupTime(Number(row.start ?? range.from), unitOf(groupBy), range.until),
     quantities: parseSums(row),
   };
 }
@@ -103,23 +104,47 @@ function parseSums(row: SumsRow): UsageQuantities {
 
 function groupKeys(groupBy: readonly UsageDimension[]): GroupKey[] {
   const keys: GroupKey[] = [];
-  if (groupBy.includes('hour') || groupBy.includes('day')) keys.push({ name: 'start', sql: groupStart(groupBy) });
+  if (unitOf(groupBy) !== undefined) keys.push({ name: 'start', sql: groupStart(groupBy) });
   if (groupBy.includes('region')) keys.push({ name: 'in_region', sql: 'toString(region)' });
   if (groupBy.includes('vm')) keys.push({ name: 'of_vm', sql: 'vm_id' });
   return keys;
 }
 
-/** The first hour of a row's group, in Unix seconds. A day that the range starts in starts with the range. */
-function groupStart(groupBy: readonly UsageDimension[]): string {
-  if (groupBy.includes('hour')) return 'toInt64(toUnixTimestamp(hour))';
-  if (groupBy.includes('day')) return "greatest(toInt64(toUnixTimestamp(toStartOfDay(hour, 'UTC'))), {from:Int64})";
-  return '{from:Int64}';
+function unitOf(groupBy: readonly UsageDimension[]): TimeUnit | undefined {
+  return UNITS.find((unit) => groupBy.includes(unit));
 }
 
-/** A group of the first or last day that the range holds in part ends where the range does. */
-function groupTime(start: number, seconds: number | undefined, until: number): TimeRange {
-  const end = seconds === undefined ? until : Math.min(start - (start % seconds) + seconds, until);
+const UNITS = ['hour', 'day', 'month'] as const;
+
+/** The first hour of a row's group, in Unix seconds. A day or month that the range starts in starts with the range. */
+function groupStart(groupBy: readonly UsageDimension[]): string {
+  const from = (start: string) => `greatest(toInt64(toUnixTimestamp(${start})), {from:Int64})`;
+  switch (unitOf(groupBy)) {
+    case 'hour':
+      return 'toInt64(toUnixTimestamp(hour))';
+    case 'day':
+      return from("toStartOfDay(hour, 'UTC')");
+    case 'month':
+      return from("toDateTime(toStartOfMonth(hour, 'UTC'), 'UTC')");
+    case undefined:
+      return '{from:Int64}';
+  }
+}
+
+/** A group of the last day or month that the range holds in part ends where the range does. */
+function groupTime(start: number, unit: TimeUnit | undefined, until: number): TimeRange {
+  const end = unit === undefined ? until : Math.min(endOfUnit(start, unit), until);
   return { startNanos: BigInt(start) * SECOND_NANOS, endNanos: BigInt(end) * SECOND_NANOS };
+}
+
+/** Unix seconds. */
+function endOfUnit(start: number, unit: TimeUnit): number {
+  if (unit === 'month') {
+    const date = new Date(start * 1000);
+    return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1) / 1000;
+  }
+  const seconds = unit === 'hour' ? HOUR_SECONDS : 24 * HOUR_SECONDS;
+  return start - (start % seconds) + seconds;
 }
 
 function endOf(group: UsageGroup): PageEnd {
@@ -137,9 +162,8 @@ function checkRequest(request: CustomerUsageRequest) {
   if (!Number.isInteger(request.pageSize) || request.pageSize < 0 || request.pageSize > PAGE_SIZE_MAX) {
     throw fault('page_size', `page_size is ${request.pageSize}, not 1 to ${PAGE_SIZE_MAX}`);
   }
-  if (request.groupBy.includes('hour') && request.groupBy.includes('day')) {
-    throw fault('group_by', 'group_by has HOUR and DAY; only one of them goes');
-  }
+  const units = UNITS.filter((unit) => request.groupBy.includes(unit)).map((unit) => unit.toUpperCase());
+  if (units.length > 1) throw fault('group_by', `group_by has ${units.join(' and ')}; only one of them goes`);
   if (new Set(request.groupBy).size < request.groupBy.length) {
     throw fault('group_by', `group_by is ${request.groupBy.join(', ')}: one is named twice`);
   }

@@ -1,4 +1,4 @@
-import { GAP_NANOS } from './hour-rows.ts';
+import { GAP_NANOS } from './cells.ts';
 import { HOUR_NANOS, HOUR_SECONDS, type QueryParameters } from './select.ts';
 import { QUANTITY_COLUMNS } from './window.ts';
 
@@ -24,7 +24,7 @@ export function liveHours(vms: string): string {
   return `SELECT vm_id, hour, any(piece.region) AS region, sumForEach(values) AS quantities,
       toUInt64(sum(e - s)) AS observed_nanos, toUInt64(max(e) - min(s) - sum(e - s)) AS unobserved_nanos,
       count() AS windows, sum(carried) AS windows_carried, toUInt64(0) AS conflicts, toUInt64(0) AS conflicts_carried,
-      min(s) AS first, max(e) AS last, []::Array(Tuple(Int64, String, Int64)) AS gaps,
+      min(s) AS first, max(e) AS last, []::Array(Tuple(Int64, String, Int64)) AS gaps, toUInt8(0) AS edges,
       intervalLengthSum(s, e) != observed_nanos OR unobserved_nanos > ${GAP_NANOS}
         OR min(piece.region) != max(piece.region) AS irregular
     FROM (

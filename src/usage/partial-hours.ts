@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { ClickHouseClient } from '@clickhouse/client';
-import { cellParameters, firstReports } from './hour-rows.ts';
+import { cellParameters } from './cells.ts';
+import { countedWindows } from './first-reports.ts';
 import { HOUR_NANOS, select } from './select.ts';
+import { sourcesOf } from './sources.ts';
 import { type MeasuredUsage, type Quantities, QUANTITY_COLUMNS, quantitiesOf } from './window.ts';
 
 /** A part of one hour, `[fromNanos, untilNanos)` in Unix nanoseconds. */
@@ -37,27 +39,86 @@ export async function cutUsage(
   hour: PartialHour,
   signal: AbortSignal,
 ): Promise<Map<string, CutUsage[]>> {
-  const hours = [Number(hour.hourNanos / SECOND_NANOS)];
+  const cells = { customerIds, hours: [Number(hour.hourNanos / SECOND_NANOS)] };
+  const sources = await sourcesOf(clickhouse, cells, signal);
   const columns = Object.values(QUANTITY_COLUMNS).map((column) => `toString(${column}) AS ${column}`);
   const rows = await select<Record<string, string>>(
     clickhouse,
     `SELECT customer_id, vm_id, toString(region) AS in_region, toString(reinterpretAsInt64(window_start)) AS start_nanos,
        toString(reinterpretAsInt64(window_end)) AS end_nanos, ${columns.join(', ')}
-     FROM (${firstReports('true')})
-     WHERE window_end > toDateTime64({hours_from:Int64}, 9, 'UTC')
-     ORDER BY customer_id, vm_id, window_start, window_end`,
-    cellParameters({ customerIds, hours }),
+     FROM (${countedWindows('true', sources)})
+     WHERE window_end > toDateTime64({hours_from:Int64}, 9, 'UTC')`,
+    cellParameters(cells),
     signal,
   );
-  const pieces = new Map<string, Piece[]>();
-  for (const row of rows) {
-    const customerId = row['customer_id'] ?? '';
-    const piece = pieceOf(row, hour.hourNanos);
-    const known = pieces.get(customerId);
-    if (known === undefined) pieces.set(customerId, [piece]);
-    else known.push(piece);
-  }
-  return new Map([...pieces].map(([customerId, ofCustomer]) => [customerId, cutPieces(ofCustomer, hour)]));
+  return cutByCustomer(rows, hour, (row) => pieceOf(row, hour.hourNanos));
+}
+
+/** What is estimated for gaps of customers, as far as their plan bills it. */
+export interface WantedEstimates {
+  readonly customerIds: readonly string[];
+  readonly gapPolicy: 'interpolate' | 'carry';
+  /** Of the gap as a whole. */
+  readonly longestNanos: bigint;
+  /** SQL for a table with the columns of `usage_estimates`, in the session that has it. */
+  readonly source: { readonly sql: string; readonly sessionId?: string };
+}
+
+/** What is estimated for a part of an hour: the hour's estimates, cut as windows are. */
+export async function cutEstimates(
+  clickhouse: ClickHouseClient,
+  { customerIds, gapPolicy, longestNanos, source }: WantedEstimates,
+  hour: PartialHour,
+  signal: AbortSignal,
+): Promise<Map<string, CutUsage[]>> {
+  const prefix = gapPolicy === 'carry' ? 'carried' : 'interpolated';
+  const columns = Object.values(QUANTITY_COLUMNS).map((column) => `toString(${prefix}_${column}) AS ${column}`);
+  const rows = await select<Record<string, string>>(
+    clickhouse,
+    `SELECT customer_id, vm_id, toString(region) AS in_region, toString(reinterpretAsInt64(gap_start)) AS start_nanos,
+       toString(reinterpretAsInt64(gap_end)) AS end_nanos, ${columns.join(', ')}
+     FROM ${source.sql}
+     WHERE hour = toDateTime({hour:Int64}, 'UTC') AND reinterpretAsInt64(gap_end) - reinterpretAsInt64(gap_start) <= {longest:Int64}`,
+    { customers: customerIds, hour: Number(hour.hourNanos / SECOND_NANOS), longest: String(longestNanos) },
+    signal,
+    source.sessionId,
+  );
+  const end = hour.hourNanos + HOUR_NANOS;
+  return cutByCustomer(rows, hour, (row) => {
+    const [gapStart, gapEnd] = [BigInt(row['start_nanos'] ?? 0), BigInt(row['end_nanos'] ?? 0)];
+    return {
+      vmId: row['vm_id'] ?? '',
+      region: row['in_region'] ?? '',
+      startNanos: gapStart > hour.hourNanos ? gapStart : hour.hourNanos,
+      endNanos: gapEnd < end ? gapEnd : end,
+      ...quantitiesOf((field) => BigInt(row[QUANTITY_COLUMNS[field]] ?? 0)),
+    };
+  });
+}
+
+function cutByCustomer(
+  rows: readonly Record<string, string>[],
+  hour: PartialHour,
+  toPiece: (row: Record<string, string>) => Piece,
+): Map<string, CutUsage[]> {
+  const byCustomer = Map.groupBy(rows, (row) => row['customer_id'] ?? '');
+  return new Map(
+    [...byCustomer].map(([customerId, own]) => [customerId, cutPieces(own.map(toPiece).toSorted(inOrder), hour)]),
+  );
+}
+
+/** The order in which the rollup walks them: what covers an instant first is of the region that it counts for. */
+function inOrder(a: Piece, b: Piece): number {
+  return (
+    compare(a.vmId, b.vmId) ||
+    compare(a.startNanos, b.startNanos) ||
+    compare(a.endNanos, b.endNanos) ||
+    compare(a.region, b.region)
+  );
+}
+
+function compare<T extends bigint | string>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function pieceOf(row: Record<string, string>, hourNanos: bigint): Piece {

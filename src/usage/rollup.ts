@@ -1,8 +1,13 @@
-import { randomUUID } from 'node:crypto';
-import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../lib/clock.ts';
-import { type Cells, cellParameters, HOUR_COLUMNS, hourRows, regularHourRows, WINDOWS_OF_CELLS } from './hour-rows.ts';
-import { SETTINGS, select } from './select.ts';
+import { type Cells, cellParameters, type Sources, WINDOWS_OF_CELLS, WINDOWS_ONLY } from './cells.ts';
+import { READINGS_OF_CELLS } from './derived-windows.ts';
+import { replaceEstimates } from './estimates.ts';
+import { HOUR_COLUMNS, hourRows, mostlyRegularHourRows, regularHourRows } from './hour-rows.ts';
+import { select } from './select.ts';
+import { Session } from './session.ts';
+import { sourcesByCustomer } from './sources.ts';
+import { touchUsersOfUnnamed } from './unnamed-notices.ts';
 import { drainsOf, removeTouches, type TouchedHour, touchedHours } from './touched-hours.ts';
 
 export interface RollUpOptions {
@@ -26,7 +31,6 @@ const PAIRS_MAX = 1_000;
 const WINDOWS_MAX = 8_000_000;
 /** A pair touched by more drains than this stays touched by the rest, and is computed again in the next run. */
 const DRAINS_MAX = 100_000;
-const STATEMENT_SECONDS_MAX = 60;
 
 /**
  * Computes every touched (customer, hour) anew from raw windows and replaces its rows. Touches are removed last, and
@@ -39,6 +43,7 @@ export async function rollUp(options: RollUpOptions): Promise<RollUpResult> {
   let hours = 0;
   let rows = 0;
   let after: TouchedHour | undefined;
+  await touchUsersOfUnnamed(clickhouse, signal);
   for (;;) {
     const touched = await touchedHours(clickhouse, after, pairsMax, signal);
     const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
@@ -69,10 +74,16 @@ export function rectangles(touched: readonly TouchedHour[]): Cells[] {
 }
 
 async function computeCells(options: RollUpOptions, cells: Cells): Promise<number> {
+  const found = await sourcesByCustomer(options.clickhouse, cells, options.signal);
+  const alike = Map.groupBy(cells.customerIds, (id) => JSON.stringify(found.get(id) ?? WINDOWS_ONLY));
   let rows = 0;
-  for (const hours of await boundedHours(options, cells)) {
-    rows += await replaceHours(options, { customerIds: cells.customerIds, hours });
+  for (const customerIds of alike.values()) {
+    const sources = found.get(customerIds[0] ?? '') ?? WINDOWS_ONLY;
+    for (const hours of await boundedHours(options, { customerIds, hours: cells.hours })) {
+      rows += await replaceHours(options, { customerIds, hours }, sources);
+    }
   }
+  await replaceEstimates(options, cells);
   return rows;
 }
 
@@ -83,8 +94,10 @@ async function boundedHours(options: RollUpOptions, cells: Cells): Promise<numbe
   const windowsMax = options.windowsMax ?? WINDOWS_MAX;
   const counts = await select<{ hour: number; windows: string }>(
     options.clickhouse,
-    `SELECT toUnixTimestamp(toStartOfHour(window_start)) AS hour, count() AS windows FROM windows
-     WHERE ${WINDOWS_OF_CELLS} GROUP BY hour`,
+    `SELECT toUnixTimestamp(start_hour) AS hour, count() AS windows FROM (
+       SELECT toStartOfHour(window_start) AS start_hour FROM windows WHERE ${WINDOWS_OF_CELLS}
+       UNION ALL SELECT toStartOfHour(sampled_at) FROM counter_samples WHERE ${READINGS_OF_CELLS}
+     ) GROUP BY start_hour`,
     cellParameters(cells),
     options.signal,
   );
@@ -111,24 +124,19 @@ async function boundedHours(options: RollUpOptions, cells: Cells): Promise<numbe
  * which ones to walk. A window that is stored in between cannot make a regular row wrong for good: its touch comes after
  * it, so it is not among those that this run read and removes, and the hour is computed again.
  */
-async function replaceHours(options: RollUpOptions, cells: Cells): Promise<number> {
+async function replaceHours(options: RollUpOptions, cells: Cells, sources: Sources): Promise<number> {
   const { clickhouse, signal } = options;
   const version = await nextVersion(options, cells);
-  // The table is the session's own. A session that was left in the middle ends after a minute, and its table with it.
-  const sessionId = randomUUID();
-  const run = (query: string, settings: ClickHouseSettings = {}) =>
-    clickhouse.command({
-      query,
-      query_params: { ...cellParameters(cells), version: String(version) },
-      session_id: sessionId,
-      abort_signal: signal,
-      clickhouse_settings: { ...SETTINGS, max_execution_time: STATEMENT_SECONDS_MAX, ...settings },
+  const session = new Session(clickhouse, { ...cellParameters(cells), version: String(version) }, signal);
+  const isPlain = !sources.readings && !sources.notices;
+  if (isPlain) {
+    await session.run(`CREATE TEMPORARY TABLE ${REGULAR_ROWS} ENGINE = Memory AS ${regularHourRows()}`, {
+      // Windows lie in the order that they are grouped in, so that no table of all VMs is built up.
+      optimize_aggregation_in_order: 1,
     });
-  await run(`CREATE TEMPORARY TABLE ${REGULAR_ROWS} ENGINE = Memory AS ${regularHourRows()}`, {
-    // Windows lie in the order that they are grouped in, so that no table of all VMs is built up.
-    optimize_aggregation_in_order: 1,
-  });
-  const result = await run(replaceSql(), {
+  }
+  const rows = isPlain ? mostlyRegularHourRows(REGULAR_ROWS) : hourRows('true', sources);
+  const written = await session.run(replaceSql(rows), {
     // One block and so one part per month: a reader sees all rows of an hour or none.
     max_insert_threads: '1',
     min_insert_block_size_rows: '1000000000',
@@ -137,8 +145,8 @@ async function replaceHours(options: RollUpOptions, cells: Cells): Promise<numbe
     // A row that only one side has must get zeros from the other.
     join_use_nulls: 0,
   });
-  await run(`DROP TEMPORARY TABLE ${REGULAR_ROWS}`);
-  return Number(result.summary?.written_rows ?? 0);
+  await session.run(`DROP TEMPORARY TABLE IF EXISTS ${REGULAR_ROWS}`);
+  return written;
 }
 
 /** Greater than every version that these hours have, also when the clock went back. */
@@ -158,14 +166,11 @@ const HOURS_OF_CELLS = `customer_id IN {customers:Array(String)} AND hour IN {ho
 const ROW_KEY = 'customer_id, hour, region, vm_id';
 const REGULAR_ROWS = 'regular_rows';
 
-/**
- * The rows computed now; and where a stored row has none, for instance of a region that lost its VM, its removal: no row
- * that was computed has 0 windows.
- */
-function replaceSql(): string {
+/** The rows computed now; and where a stored row has none, for instance of a region that lost its VM, its removal. */
+function replaceSql(rows: string): string {
   const columns = HOUR_COLUMNS.join(', ');
   return `INSERT INTO usage_hours (${columns}, version, is_deleted)
-    SELECT ${columns}, {version:UInt64}, windows = 0
-    FROM (${hourRows('true', REGULAR_ROWS)}) AS computed
+    SELECT ${columns}, {version:UInt64}, NOT is_computed
+    FROM (SELECT *, 1 AS is_computed FROM (${rows})) AS computed
     FULL JOIN (SELECT ${ROW_KEY} FROM usage_hours FINAL WHERE ${HOURS_OF_CELLS}) AS stored USING (${ROW_KEY})`;
 }

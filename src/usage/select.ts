@@ -30,6 +30,7 @@ const READING: ClickHouseSettings = {
 
 /**
  * Runs one reading statement, at most 30 seconds long. Values travel as parameters, never inside the text.
+ * @param sessionId of a session that has temporary tables that are read
  * @throws what ClickHouse or the network reports; the signal's reason
  */
 export async function select<Row>(
@@ -37,12 +38,14 @@ export async function select<Row>(
   sql: string,
   parameters: QueryParameters,
   signal: AbortSignal,
+  sessionId?: string,
 ): Promise<Row[]> {
   signal.throwIfAborted();
   const result = await clickhouse.query({
     query: sql,
     query_params: parameters,
     format: 'JSONEachRow',
+    ...(sessionId === undefined ? {} : { session_id: sessionId }),
     abort_signal: signal,
     clickhouse_settings: READING,
   });

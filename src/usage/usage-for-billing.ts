@@ -2,7 +2,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { type CustomerSpan, customersWaiting, spansChangedSince } from './changed-hours.ts';
 import { recomputeSpans } from './recompute-spans.ts';
 import { select } from './select.ts';
-import { readSpans, rolledUpHours, type SpanUsage, type UsageRequest } from './span-usage.ts';
+import { readSpans, rolledUpHours, type SpanUsage, storedEstimates, type UsageRequest } from './span-usage.ts';
 import { parseUsageSums, usageSums, type UsageSumsRow } from './usage-rows.ts';
 import { wholeHours } from './whole-hours.ts';
 import type { UsageQuantities } from './window.ts';
@@ -73,7 +73,8 @@ export class UsageForBilling {
    * @throws as `readSpans`
    */
   readUsage(requests: readonly UsageRequest[], signal: AbortSignal): Promise<SpanUsage[][][]> {
-    return readSpans(this.#clickhouse, requests, rolledUpHours, signal);
+    const sources = { hours: rolledUpHours, estimates: storedEstimates };
+    return readSpans(this.#clickhouse, requests, sources, signal);
   }
 
   /** The customers that have usage in their span that `readUsage` does not count yet. */

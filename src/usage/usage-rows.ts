@@ -1,4 +1,5 @@
-import { cellParameters, hourRows } from './hour-rows.ts';
+import { cellParameters, type Sources } from './cells.ts';
+import { hourRows } from './hour-rows.ts';
 import { liveHours, liveParameters } from './live-hours.ts';
 import type { QueryParameters } from './select.ts';
 import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from './window.ts';
@@ -14,11 +15,11 @@ export interface UsageScope {
   readonly touched: readonly number[];
 }
 
-/** How touched hours are computed: `quick` is right where no row is `irregular`, `general` always. */
-export type TouchedWay = 'quick' | 'general';
+/** How touched hours are computed: `quick` is right where no row is `irregular`, what all sources come to always. */
+export type TouchedWay = 'quick' | Sources;
 
 const COLUMNS = `vm_id, hour, region, quantities, observed_nanos, unobserved_nanos, windows, windows_carried, conflicts,
-  conflicts_carried, first, last, gaps, irregular`;
+  conflicts_carried, first, last, gaps, edges, irregular`;
 
 /**
  * The hour rows of the scope's VMs, in all regions (`regionFilter` is for what sums them): from `usage_hours`, but for
@@ -38,7 +39,7 @@ export function usageRows(
   const parameters = { customer: scope.customerId, ...scope.range, vms: scope.vmIds, regions: scope.regions };
   if (scope.touched.length === 0) return { sql: rolledUp, parameters };
   const touched =
-    way === 'quick' ? `SELECT ${COLUMNS} FROM (${liveHours(vms)})` : storedRows(`(${hourRows(vms)}) AS stored`);
+    way === 'quick' ? `SELECT ${COLUMNS} FROM (${liveHours(vms)})` : storedRows(`(${hourRows(vms, way)}) AS stored`);
   return {
     sql: `${rolledUp} AND hour NOT IN {hours:Array(DateTime('UTC'))} UNION ALL ${touched}`,
     parameters: {
@@ -54,7 +55,7 @@ function storedRows(stored: string): string {
   const gaps = 'arrayMap(gap -> (reinterpretAsInt64(gap.1), vm_id, reinterpretAsInt64(gap.2)), stored.gaps)';
   return `SELECT vm_id, hour, region, [${Object.values(QUANTITY_COLUMNS).join(', ')}] AS quantities,
       observed_nanos, unobserved_nanos, windows, windows_carried, conflicts, conflicts_carried,
-      reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last, ${gaps} AS gaps, 0 AS irregular
+      reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last, ${gaps} AS gaps, edges, 0 AS irregular
     FROM ${stored}`;
 }
 

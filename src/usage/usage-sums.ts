@@ -2,6 +2,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { type CoverageRow, coverageSums, withHoles } from './coverage.ts';
 import type { PageEnd } from './page-token.ts';
 import { select } from './select.ts';
+import { sourcesOf } from './sources.ts';
 import { regionFilter, type TouchedWay, usageRows, type UsageScope } from './usage-rows.ts';
 
 /** What to group by; groups are in the order of the keys. */
@@ -54,8 +55,12 @@ export async function usageSums(
     if (total?.is_total !== 1) throw new Error('the sums of usage came back without their total');
     return { total, groups };
   };
-  const quick = await ask('quick');
-  return quick.total.is_irregular === 1 ? ask('general') : quick;
+  if (scope.touched.length === 0) return ask('quick');
+  const cells = { customerIds: [scope.customerId], hours: scope.touched };
+  // Most customers have windows alone, and then the check takes less time than the quick way beside it.
+  const [quick, sources] = await Promise.all([ask('quick'), sourcesOf(clickhouse, cells, signal)]);
+  const isIrregular = sources.readings || sources.notices || quick.total.is_irregular === 1;
+  return isIrregular ? ask(sources) : quick;
 }
 
 function pageParameters({ after, limit }: Grouping) {

@@ -117,6 +117,32 @@ describe('a conflict', () => {
 });
 
 describe('a list of conflicts', () => {
+  it('of all customers has those of each, in hours that wait for the rollup and in those that do not', async () => {
+    const [rolledUp] = await twoReports();
+    const [decided, chosen] = await twoReports();
+    await resolveConflict(decisions().conflicts, choice(chosen), 'key-op', signal);
+    const waiting = report(randomUUID(), 5);
+    const alone = report(randomUUID(), 5);
+    await store(client, [waiting, { ...waiting, cpuTimeNanos: 99n, receipt: 1n }, alone]);
+    for (const includeResolved of [false, true]) {
+      for (const roll of [false, true]) {
+        if (roll) await rollUp({ clickhouse: client, clock: systemClock, signal });
+        const all = await listConflicts(
+          client,
+          { customerId: '', includeResolved, ...DAY },
+          { after: undefined, limit: 1000 },
+          signal,
+        );
+        for (const { customerId } of [rolledUp, decided, waiting, alone]) {
+          const own = all.filter((each) => each.customerId === customerId);
+          expect(own, `${includeResolved} ${roll}`).toEqual(await listed(customerId, includeResolved));
+          const isListed = customerId !== alone.customerId && (includeResolved || customerId !== decided.customerId);
+          expect(own).toHaveLength(isListed ? 1 : 0);
+        }
+      }
+    }
+  });
+
   it('has pages that cover each once, in the order of customer, VM and time', async () => {
     const run = randomUUID();
     const windows = ['a', 'b'].flatMap((name) =>

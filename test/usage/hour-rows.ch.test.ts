@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { array, assert, asyncProperty, nat } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Cells, cellParameters, HOUR_COLUMNS, hourRows } from '../../src/usage/hour-rows.ts';
+import { ALL_SOURCES, type Cells, cellParameters, WINDOWS_ONLY } from '../../src/usage/cells.ts';
+import { HOUR_COLUMNS, hourRows } from '../../src/usage/hour-rows.ts';
 import { select } from '../../src/usage/select.ts';
 import { quantitiesOf, QUANTITY_COLUMNS } from '../../src/usage/window.ts';
 import { clickHouseForTest } from '../database.ts';
@@ -21,7 +22,7 @@ async function computed(cells: Cells): Promise<ModelHour[]> {
     client,
     `SELECT * EXCEPT (hour, first_start, last_end, gaps), toInt64(toUnixTimestamp(hour)) * 1000000000 AS hour_nanos,
        reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last,
-       arrayMap(gap -> (reinterpretAsInt64(gap.1), reinterpretAsInt64(gap.2)), gaps) AS gaps FROM (${hourRows()})`,
+       arrayMap(gap -> (reinterpretAsInt64(gap.1), reinterpretAsInt64(gap.2)), gaps) AS gaps FROM (${hourRows('true', WINDOWS_ONLY)})`,
     cellParameters(cells),
     signal,
   );
@@ -125,7 +126,7 @@ describe('hour rows', () => {
       // A column of the table names the parts of its tuples and its zone; that changes no value.
       return rows.map(({ name, type }) => [name, name === 'gaps' ? '' : type.replace("('UTC')", '')]);
     };
-    expect(await typesOf(`(${hourRows()})`)).toEqual(await typesOf('usage_hours'));
+    expect(await typesOf(`(${hourRows('true', ALL_SOURCES)})`)).toEqual(await typesOf('usage_hours'));
   });
 
   it('call more than two minutes a gap, and exactly two minutes none', async () => {

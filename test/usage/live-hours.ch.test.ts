@@ -46,6 +46,7 @@ function modelled(reports: readonly Report[]) {
     first: String(row.first),
     last: String(row.last),
     gaps: row.gaps.map(([start, end]) => [String(start), row.vmId, String(end)]),
+    edges: 0,
     irregular: 0,
   }));
 }

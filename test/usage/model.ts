@@ -29,7 +29,11 @@ export function modelHours(reports: readonly Report[], chosen: readonly Report[]
   const rows: ModelHour[] = [];
   const byVmHour = groups(countedReports(reports, chosen).flatMap(cutAtHours), (piece) => vmHour(piece));
   for (const pieces of byVmHour.values()) {
-    const walked = walk(pieces.toSorted((a, b) => order(a.startNanos, b.startNanos) || order(a.endNanos, b.endNanos)));
+    const walked = walk(
+      pieces.toSorted(
+        (a, b) => order(a.startNanos, b.startNanos) || order(a.endNanos, b.endNanos) || order(a.region, b.region),
+      ),
+    );
     for (const ofRegion of groups(walked, (each) => each.piece.region).values()) rows.push(sum(ofRegion));
   }
   return rows.toSorted((a, b) => order(rowKey(a), rowKey(b)));

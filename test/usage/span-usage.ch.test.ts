@@ -82,6 +82,28 @@ describe('readUsage', () => {
     );
   });
 
+  it('has another hash wherever a VM, a region, an hour or a quantity is another one, and the same for the same', async () => {
+    const usage = (changes: Parameters<typeof report>[2], minute = 0) => ({ changes, minute });
+    const different = [
+      usage({ vmId: 'vm', region: 'a' }),
+      usage({ vmId: 'm', region: 'av' }),
+      usage({ vmId: 'vm2', region: 'a' }),
+      usage({ vmId: 'vm', region: 'a' }, 60),
+      usage({ vmId: 'vm', region: 'a', diskReadBytes: 4n, diskWriteBytes: 3n }),
+      usage({ vmId: 'vm', region: 'a', networkTxBytes: 256n }),
+    ];
+    const customers = [...different, ...different.slice(0, 1)].map((each) => ({ ...each, customerId: randomUUID() }));
+    await store(
+      client,
+      customers.map(({ customerId, minute, changes }) => report(customerId, minute, changes)),
+    );
+    await run();
+    const asked = customers.map(({ customerId }) => ({ customerId, spans: [span(BASE, BASE + 2n * HOUR)] }));
+    const hashes = (await billing.readUsage(asked, signal)).map(([regions]) => regions?.[0]?.hoursHash);
+    expect(new Set(hashes).size).toBe(different.length);
+    expect(hashes.at(-1)).toBe(hashes[0]);
+  });
+
   it('answers nothing where nothing was used, and keeps customers and spans apart', async () => {
     const [a, b] = [randomUUID(), randomUUID()];
     await store(client, [report(a, 0), report(b, 60)]);

@@ -6,6 +6,7 @@ import { up as billing } from './migrations/0002-billing.ts';
 import { up as money } from './migrations/0003-money.ts';
 import { up as oneWay } from './migrations/0004-one-way.ts';
 import { up as emptyPeriods } from './migrations/0005-empty-periods.ts';
+import { up as hostCertificates } from './migrations/0006-host-certificates.ts';
 
 /** The migrations by name. They are applied in the order of their names, forward only, and none is ever changed. */
 export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -14,6 +15,7 @@ export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0003-money': { up: money },
   '0004-one-way': { up: oneWay },
   '0005-empty-periods': { up: emptyPeriods },
+  '0006-host-certificates': { up: hostCertificates },
 };
 
 /** A migration may rewrite a large table. */

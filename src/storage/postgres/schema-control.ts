@@ -11,8 +11,9 @@ interface ApiKeysTable {
   id: string;
   name: string;
   role: 'collector' | 'customer' | 'operator' | 'admin';
-  /** SHA-256 of the secret. */
-  secret_hash: Buffer;
+  /** SHA-256 of the secret; null where a certificate with `spiffe_id` stands in for it. */
+  secret_hash: Buffer | null;
+  spiffe_id: string | null;
   /** Empty: all of them. */
   regions: string[];
   /** Empty: all of them. */

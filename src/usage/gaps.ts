@@ -1,0 +1,174 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { CallerFault } from '../lib/failure.ts';
+import { GAP_NANOS } from './cells.ts';
+import { withHoles } from './coverage.ts';
+import { HOUR_SECONDS, type QueryParameters, select } from './select.ts';
+import { sourcesOf } from './sources.ts';
+import { touchedHoursOf } from './touched-hours.ts';
+import { usageRows } from './usage-rows.ts';
+import { type TimeRange, wholeHours } from './whole-hours.ts';
+import { type MeasuredUsage, QUANTITY_COLUMNS, quantitiesOf } from './window.ts';
+
+/** Over two minutes in which a VM ran and no window was reported. */
+export interface Gap extends TimeRange {
+  readonly vmId: string;
+  readonly region: string;
+  /** How it is known that the VM ran. */
+  readonly evidence: 'windows' | 'lifecycle' | 'heartbeat' | 'host';
+  /** What plans that fill gaps would fill in; `undefined` where none may. */
+  readonly filled: { readonly interpolated: MeasuredUsage; readonly carried: MeasuredUsage } | undefined;
+}
+
+export interface GapFilter extends TimeRange {
+  readonly customerId: string;
+  /** Only these, where any are named; at most 1,000. */
+  readonly vmIds: readonly string[];
+}
+
+/** Where a page ended. */
+export type GapKey = Pick<Gap, 'startNanos' | 'vmId'>;
+
+const VMS_MAX = 1_000;
+/** Heartbeats are many: they are looked through for the last day of what is asked for. */
+const HEARTBEAT_SECONDS_MAX = 24 * HOUR_SECONDS;
+
+interface GapRow {
+  readonly vm_id: string;
+  readonly started: string;
+  readonly ended: string;
+  readonly in_region: string;
+  readonly is_tail: number;
+}
+
+/**
+ * By start and VM, those behind `after` only. A gap is seen as far as its VM's windows and notices lie in the range; one at the end
+ * of it as far as heartbeats of the last day name the VM. What could be filled in is known from the rollup on.
+ * @param filter the range is on whole hours of UTC and at most 400 days long
+ * @throws CallerFault where the range or the VMs are out of their bounds; what ClickHouse reports; the signal's reason
+ */
+export async function listGaps(
+  clickhouse: ClickHouseClient,
+  filter: GapFilter,
+  page: { readonly after: GapKey | undefined; readonly limit: number },
+  signal: AbortSignal,
+): Promise<Gap[]> {
+  const { customerId, vmIds } = filter;
+  if (customerId === '') throw new CallerFault('invalid_argument', 'customer_id', 'customer_id is empty');
+  if (vmIds.length > VMS_MAX) {
+    throw new CallerFault('invalid_argument', 'vm_ids', `vm_ids has ${vmIds.length} entries, more than ${VMS_MAX}`);
+  }
+  const range = wholeHours(filter);
+  const touched = await touchedHoursOf(clickhouse, customerId, range, signal);
+  const sources =
+    touched.length === 0 ? 'quick' : await sourcesOf(clickhouse, { customerIds: [customerId], hours: touched }, signal);
+  const rows = usageRows({ customerId, range, regions: [], vmIds, touched }, sources);
+  const found = await select<GapRow>(
+    clickhouse,
+    `SELECT * FROM (${foundGaps(rows.sql)} UNION ALL ${tails(rows.sql)})
+     ${page.after === undefined ? '' : 'WHERE (started, vm_id) > ({after_start:Int64}, {after_vm:String})'}
+     ORDER BY started, vm_id LIMIT {limit:UInt32}`,
+    {
+      ...rows.parameters,
+      limit: page.limit,
+      after_start: String(page.after?.startNanos ?? 0n),
+      after_vm: page.after?.vmId ?? '',
+    },
+    signal,
+  );
+  return withEvidence(clickhouse, customerId, found, signal);
+}
+
+function foundGaps(rows: string): string {
+  return `SELECT gap.2 AS vm_id, gap.1 AS started, gap.3 AS ended, toString(region) AS in_region, 0 AS is_tail
+    FROM (${withHoles(rows)}) ARRAY JOIN found_gaps AS gap`;
+}
+
+/** From a VM's last sign up to the last heartbeat that names it. */
+function tails(rows: string): string {
+  const last = `SELECT vm_id, max(last) AS started, toString(argMax(region, last * 2 + (edges >= 2))) AS in_region
+    FROM (${rows}) GROUP BY vm_id HAVING bitAnd(max(last * 2 + (edges >= 2)), 1) = 0`;
+  const beats = `SELECT vm_id, reinterpretAsInt64(max(received_at)) AS ended FROM heartbeats ARRAY JOIN vm_ids AS vm_id
+    WHERE received_at >= toDateTime64(greatest({until:Int64} - ${HEARTBEAT_SECONDS_MAX}, {from:Int64}), 9, 'UTC')
+      AND received_at < toDateTime64({until:Int64}, 9, 'UTC') GROUP BY vm_id`;
+  return `SELECT vm_id, silent.started AS started, beats.ended AS ended, silent.in_region AS in_region, 1 AS is_tail
+    FROM (${last}) AS silent JOIN (${beats}) AS beats USING (vm_id) WHERE ended - started > ${GAP_NANOS}`;
+}
+
+async function withEvidence(
+  clickhouse: ClickHouseClient,
+  customerId: string,
+  rows: readonly GapRow[],
+  signal: AbortSignal,
+): Promise<Gap[]> {
+  if (rows.length === 0) return [];
+  const starts = rows.map((row) => BigInt(row.started));
+  const ends = rows.map((row) => BigInt(row.ended));
+  const parameters = {
+    customer: customerId,
+    vms: [...new Set(rows.map((row) => row.vm_id))],
+    first: String(starts.reduce((a, b) => (a < b ? a : b))),
+    last: String(ends.reduce((a, b) => (a > b ? a : b))),
+  };
+  const [filled, notices] = await Promise.all([
+    filledOf(clickhouse, parameters, signal),
+    noticesOf(clickhouse, parameters, signal),
+  ]);
+  return rows.map((row) => {
+    const [startNanos, endNanos] = [BigInt(row.started), BigInt(row.ended)];
+    const own = notices.get(row.vm_id) ?? [];
+    const isTold = own.some(
+      (each) => each.is_gap === 1 && BigInt(each.at_nanos) < endNanos && BigInt(each.until_nanos) > startNanos,
+    );
+    const isBounded = own.some((each) => each.is_gap === 0 && [startNanos, endNanos].includes(BigInt(each.at_nanos)));
+    const evidence = row.is_tail === 1 ? 'heartbeat' : isTold ? 'host' : isBounded ? 'lifecycle' : 'windows';
+    const ofGap = filled.get(`${row.vm_id} ${row.started} ${row.ended}`);
+    return { vmId: row.vm_id, region: row.in_region, startNanos, endNanos, evidence, filled: ofGap };
+  });
+}
+
+async function filledOf(clickhouse: ClickHouseClient, parameters: QueryParameters, signal: AbortSignal) {
+  const sums = (['interpolated', 'carried'] as const).flatMap((way) =>
+    Object.values(QUANTITY_COLUMNS).map((column) => `toString(sum(${way}_${column})) AS ${way}_${column}_sum`),
+  );
+  const rows = await select<Record<string, string>>(
+    clickhouse,
+    `SELECT vm_id, toString(reinterpretAsInt64(gap_start)) AS started, toString(reinterpretAsInt64(gap_end)) AS ended,
+       ${sums.join(', ')}
+     FROM usage_estimates FINAL WHERE customer_id = {customer:String} AND vm_id IN {vms:Array(String)}
+       AND hour >= toStartOfHour(fromUnixTimestamp64Nano({first:Int64}, 'UTC')) AND hour <= fromUnixTimestamp64Nano({last:Int64}, 'UTC')
+     GROUP BY vm_id, started, ended`,
+    parameters,
+    signal,
+  );
+  const usage = (row: Record<string, string>, way: string): MeasuredUsage => ({
+    ...quantitiesOf((field) => BigInt(row[`${way}_${QUANTITY_COLUMNS[field]}_sum`] ?? 'missing')),
+    observedNanos: BigInt(row['ended'] ?? 'missing') - BigInt(row['started'] ?? 'missing'),
+  });
+  return new Map(
+    rows.map((row) => [
+      `${row['vm_id']} ${row['started']} ${row['ended']}`,
+      { interpolated: usage(row, 'interpolated'), carried: usage(row, 'carried') },
+    ]),
+  );
+}
+
+interface NoticeRow {
+  readonly vm_id: string;
+  readonly is_gap: number;
+  readonly at_nanos: string;
+  readonly until_nanos: string;
+}
+
+/** Notices that name no customer are taken for the VM's: they only say how a gap is known. */
+async function noticesOf(clickhouse: ClickHouseClient, parameters: QueryParameters, signal: AbortSignal) {
+  const rows = await select<NoticeRow>(
+    clickhouse,
+    `SELECT DISTINCT vm_id, kind = 'possible_gap' AS is_gap, toString(reinterpretAsInt64(vm_events.at)) AS at_nanos,
+       toString(reinterpretAsInt64(vm_events.until)) AS until_nanos
+     FROM vm_events WHERE vm_id IN {vms:Array(String)} AND (customer_id = '' OR customer_id = {customer:String})
+       AND vm_events.at <= fromUnixTimestamp64Nano({last:Int64}, 'UTC') AND vm_events.until >= fromUnixTimestamp64Nano({first:Int64}, 'UTC')`,
+    parameters,
+    signal,
+  );
+  return Map.groupBy(rows, (row) => row.vm_id);
+}

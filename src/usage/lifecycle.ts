@@ -1,0 +1,34 @@
+import { HOUR_SECONDS } from './select.ts';
+
+/** How far back a VM that no window of the hours is of may have its last hour, to be known by it. */
+export const KNOWN_SECONDS = 24 * HOUR_SECONDS;
+
+/** The condition on `vm_events` for notices in the cells' hours that say where a VM's time begins and ends. */
+export const NOTICES_OF_CELLS = `kind IN ('started', 'stopped') AND at >= toDateTime64({hours_from:Int64}, 9, 'UTC')
+  AND at < toDateTime64({hours_until:Int64}, 9, 'UTC')`;
+
+const UNNAMED = `SELECT vm_id FROM vm_events WHERE ${NOTICES_OF_CELLS} AND customer_id = ''`;
+
+function usersOf(table: string, column: string, backSeconds: number): string {
+  return `SELECT customer_id, vm_id FROM ${table}
+    WHERE customer_id IN {customers:Array(String)} AND vm_id IN (${UNNAMED})
+      AND ${column} >= toDateTime({hours_from:Int64} - ${backSeconds}, 'UTC') AND ${column} < toDateTime({hours_until:Int64}, 'UTC')`;
+}
+
+/** Whose the VMs of notices without a customer are: of the cells' customers, who used them in these hours or the day before. */
+export const OWNERS_OF_UNNAMED = `${usersOf('usage_hours', 'hour', KNOWN_SECONDS)}
+  UNION DISTINCT ${usersOf('windows', 'window_start', HOUR_SECONDS)}
+  UNION DISTINCT ${usersOf('counter_samples', 'sampled_at', HOUR_SECONDS)}`;
+
+/**
+ * Start and stop notices of the cells' VMs, in the cells' hours: `at_nanos` since 1970, `is_start` 1 or 0.
+ * @param where a further condition on whole VMs
+ */
+export function lifecycleNotices(where: string): string {
+  const columns = `vm_id, region, reinterpretAsInt64(at) AS at_nanos, kind = 'started' AS is_start`;
+  return `SELECT customer_id, ${columns} FROM vm_events
+      WHERE ${NOTICES_OF_CELLS} AND customer_id IN {customers:Array(String)} AND ${where}
+    UNION DISTINCT SELECT owner.customer_id AS customer_id, ${columns} FROM (
+      SELECT * FROM vm_events WHERE ${NOTICES_OF_CELLS} AND customer_id = ''
+    ) AS notice JOIN (${OWNERS_OF_UNNAMED}) AS owner USING (vm_id) WHERE ${where}`;
+}

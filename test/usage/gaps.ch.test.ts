@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { dateTime64 } from '../../src/storage/clickhouse/date-time.ts';
+import { type Gap, type GapKey, listGaps } from '../../src/usage/gaps.ts';
+import { rollUp } from '../../src/usage/rollup.ts';
+import { select } from '../../src/usage/select.ts';
+import { clickHouseForTest } from '../database.ts';
+import { minute, storeNotices, touchAround } from './readings.ts';
+import { BASE, HOUR, MINUTE, report, store } from './stored.ts';
+
+const { client } = await clickHouseForTest();
+const { signal } = new AbortController();
+const SECOND = 1_000_000_000n;
+const run = () => rollUp({ clickhouse: client, clock: systemClock, signal });
+
+function gapsOf(customerId: string, after?: GapKey, limit = 100, vmIds: string[] = []): Promise<Gap[]> {
+  const filter = { customerId, vmIds, startNanos: BASE, endNanos: BASE + 4n * HOUR };
+  return listGaps(client, filter, { after, limit }, signal);
+}
+
+/** Minutes after `BASE`. */
+function shown({ startNanos, endNanos, vmId, region, evidence, filled }: Gap) {
+  const minutes = [startNanos, endNanos].map((at) => Number((at - BASE) / MINUTE));
+  const cpu = filled && [filled.interpolated.cpuTimeNanos / SECOND, filled.carried.cpuTimeNanos / SECOND];
+  return [vmId, region, ...minutes, evidence, cpu];
+}
+
+async function storeHeartbeat(receivedAtNanos: bigint, vmIds: readonly string[]): Promise<void> {
+  const row = {
+    received_at: dateTime64(receivedAtNanos),
+    credential_id: 'key-1',
+    instance_id: 'metald-1',
+    region: 'eu',
+    vm_ids: vmIds,
+  };
+  await client.insert({ table: 'heartbeats', values: [row], format: 'JSONEachRow' });
+}
+
+describe('gaps', () => {
+  it('are listed with how they are known and what would be filled in, the same before and after the rollup', async () => {
+    const customerId = randomUUID();
+    const vms = ['a', 'b', 'c', 'd'].map((name) => `${name}-${customerId}`);
+    const [silent = '', stopped = '', told = '', alive = ''] = vms;
+    const cpu = (seconds: bigint) => ({ cpuTimeNanos: seconds * SECOND });
+    await store(client, [
+      report(customerId, 0, { vmId: silent, ...cpu(6n) }),
+      report(customerId, 6, { vmId: silent, region: 'us', ...cpu(12n) }),
+      report(customerId, 100, { vmId: silent, region: 'us', endNanos: minute(180), ...cpu(6n) }),
+      report(customerId, 0, { vmId: stopped }),
+      report(customerId, 30, { vmId: stopped }),
+      report(customerId, 10, { vmId: told, ...cpu(6n) }),
+      report(customerId, 16, { vmId: told, ...cpu(12n) }),
+      report(customerId, 40, { vmId: alive }),
+    ]);
+    await storeNotices(client, [
+      { vmId: stopped, kind: 'stopped', atNanos: minute(4), customerId: '' },
+      { vmId: stopped, kind: 'started', atNanos: minute(27), customerId },
+      { vmId: told, kind: 'possible_gap', atNanos: minute(11), untilNanos: minute(16), customerId: '' },
+      { vmId: told, kind: 'stopped', atNanos: minute(18), customerId },
+    ]);
+    await storeHeartbeat(minute(90), [alive, stopped]);
+    await storeHeartbeat(minute(95), [alive, told]);
+    const expected = (isFilled: boolean) => [
+      [stopped, 'eu', 1, 4, 'lifecycle', undefined],
+      [silent, 'us', 1, 6, 'windows', isFilled ? [45n, 30n] : undefined],
+      [silent, 'us', 7, 100, 'windows', undefined],
+      [told, 'eu', 11, 16, 'host', isFilled ? [45n, 30n] : undefined],
+      [stopped, 'eu', 27, 30, 'lifecycle', undefined],
+      [stopped, 'eu', 31, 90, 'heartbeat', undefined],
+      [alive, 'eu', 41, 95, 'heartbeat', undefined],
+    ];
+    const sorted = (rows: unknown[][]) =>
+      rows.toSorted((x, y) => Number(x[2]) - Number(y[2]) || (String(x[0]) < String(y[0]) ? -1 : 1));
+    expect((await gapsOf(customerId)).map(shown)).toEqual(sorted(expected(false)));
+    await run();
+    const all = await gapsOf(customerId);
+    expect(all.map(shown)).toEqual(sorted(expected(true)));
+    // Pages of two, and of one VM.
+    const paged: Gap[] = [];
+    for (;;) {
+      const page = await gapsOf(customerId, paged.at(-1), 2);
+      paged.push(...page);
+      if (page.length < 2) break;
+    }
+    expect(paged).toEqual(all);
+    expect((await gapsOf(customerId, undefined, 100, [told])).map(shown)).toEqual([
+      [told, 'eu', 11, 16, 'host', [45n, 30n]],
+    ]);
+    expect(await gapsOf(randomUUID())).toEqual([]);
+  });
+
+  it('are computed anew when a stop is told later that names the VM alone', async () => {
+    const customerId = randomUUID();
+    const vmId = `vm-${customerId}`;
+    await store(client, [report(customerId, 0, { vmId }), report(customerId, 30, { vmId })]);
+    await run();
+    expect((await gapsOf(customerId)).map((gap) => shown(gap).slice(2, 5))).toEqual([[1, 30, 'windows']]);
+    await storeNotices(client, [{ vmId, kind: 'stopped', atNanos: minute(5), customerId: '' }]);
+    await touchAround(client, '', [minute(5)]);
+    await run();
+    expect((await gapsOf(customerId)).map((gap) => shown(gap).slice(2, 5))).toEqual([[1, 5, 'lifecycle']]);
+    expect(
+      await select(client, `SELECT 1 FROM touched_hours WHERE customer_id IN ('', '${customerId}')`, {}, signal),
+    ).toEqual([]);
+  });
+});

@@ -1,0 +1,206 @@
+import { randomUUID } from 'node:crypto';
+import { expect, it } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { customerUsage } from '../../src/usage/customer-usage.ts';
+import { rollUp } from '../../src/usage/rollup.ts';
+import type { UsageSpan } from '../../src/usage/span-usage.ts';
+import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
+import { clickHouseForTest } from '../database.ts';
+import { minute, type Reading, reading, storeNotices, storeReadings, touchAround } from './readings.ts';
+import { BASE, HOUR, MINUTE, report, store } from './stored.ts';
+
+const { client } = await clickHouseForTest();
+const { signal } = new AbortController();
+const billing = new UsageForBilling(client);
+const LIFETIME = 10n ** 18n;
+const run = () => rollUp({ clickhouse: client, clock: systemClock, signal });
+
+function usageNow(customerId: string) {
+  const request = { customerId, startNanos: BASE, endNanos: BASE + 4n * HOUR, groupBy: ['hour'] as const };
+  return customerUsage(client, { ...request, regions: [], vmIds: [], pageSize: 0, pageToken: '' }, signal);
+}
+
+/** What is billed of CPU and of time, the same before the rollup, after it, and from raw readings. */
+async function billed(customerId: string, readings: readonly Reading[]): Promise<readonly [bigint, bigint]> {
+  await storeReadings(client, readings);
+  const instants = readings.map((one) => one.atNanos);
+  await touchAround(client, customerId, instants);
+  const before = await usageNow(customerId);
+  await run();
+  expect(await usageNow(customerId)).toEqual(before);
+  // Cut inside an hour too, as where a plan changes.
+  const cut = BASE + HOUR + HOUR / 2n;
+  const skip = { gapPolicy: 'skip', gapSecondsMax: 600 } as const;
+  const spans: UsageSpan[] = [
+    { startNanos: BASE, endNanos: cut, ...skip },
+    { startNanos: cut, endNanos: BASE + 4n * HOUR, ...skip },
+  ];
+  const [usage = []] = await billing.readUsage([{ customerId, spans }], signal);
+  expect(await billing.recomputeUsage({ customerId, spans }, signal)).toEqual({ usage, missingFrom: undefined });
+  const sums = usage.flat().map(({ observed }) => observed);
+  const cpu = sums.reduce((sum, each) => sum + each.cpuTimeNanos, 0n);
+  const observed = sums.reduce((sum, each) => sum + each.observedNanos, 0n);
+  expect([before.total.cpuTimeNanos, before.total.observedNanos]).toEqual([cpu, observed]);
+  return [cpu, observed / MINUTE];
+}
+
+const some = (
+  customerId: string,
+  values: readonly (readonly [at: number, cpu: bigint, changes?: Partial<Reading>])[],
+) => values.map(([at, cpu, changes]) => reading(customerId, at, cpu, changes));
+const boot2 = { bootId: 'boot-2' };
+const counters = 'delta';
+
+it.each<[trap: string, Parameters<typeof some>[1], cpu: bigint, minutes: bigint]>([
+  ['1: a first reading is a baseline', [[50, LIFETIME]], 0n, 0n],
+  [
+    '1: and differences count, over the edge of an hour too',
+    [
+      [59, LIFETIME],
+      [62, LIFETIME + 7n],
+    ],
+    7n,
+    3n,
+  ],
+  [
+    '2: zeros between two good readings re-bill nothing',
+    [
+      [1, LIFETIME],
+      [2, 0n],
+      [3, LIFETIME + 4n],
+    ],
+    4n,
+    2n,
+  ],
+  [
+    '2: a lower reading in the same boot neither',
+    [
+      [1, LIFETIME],
+      [2, 5n],
+      [3, LIFETIME + 4n],
+    ],
+    4n,
+    2n,
+  ],
+  [
+    '3: a new boot counts from zero',
+    [
+      [1, LIFETIME],
+      [2, 5n, boot2],
+      [3, 9n, boot2],
+    ],
+    9n,
+    2n,
+  ],
+  [
+    '4: deltas are deltas',
+    [
+      [1, LIFETIME, { counters }],
+      [2, 5n, { counters }],
+      [3, 5n, { counters }],
+    ],
+    10n,
+    2n,
+  ],
+  [
+    '5: nothing over more than an hour',
+    [
+      [0, LIFETIME],
+      [60.1, LIFETIME + 9n],
+      [61.1, LIFETIME + 10n],
+    ],
+    1n,
+    1n,
+  ],
+  [
+    '7: an hour is still counted',
+    [
+      [0, LIFETIME],
+      [60, LIFETIME + 9n],
+      [61, LIFETIME + 10n],
+    ],
+    10n,
+    61n,
+  ],
+  [
+    '8: of one instant the first',
+    [
+      [1, LIFETIME],
+      [2, LIFETIME + 1n],
+      [2, LIFETIME + 90n, { receipt: 1n }],
+    ],
+    1n,
+    1n,
+  ],
+])('trap %s', async (_, values, cpu, minutes) => {
+  const customerId = randomUUID();
+  expect(await billed(customerId, some(customerId, values))).toEqual([cpu, minutes]);
+});
+
+it('6: a reading that comes late goes between the others and changes no sum', async () => {
+  const customerId = randomUUID();
+  const ends = some(customerId, [
+    [30, LIFETIME],
+    [80, LIFETIME + 50n],
+  ]);
+  expect(await billed(customerId, ends)).toEqual([50n, 50n]);
+  expect(await billed(customerId, some(customerId, [[60, LIFETIME + 20n]]))).toEqual([50n, 50n]);
+  expect((await usageNow(customerId)).groups.map((group) => group.quantities.cpuTimeNanos)).toEqual([20n, 30n]);
+});
+
+it('counts reported windows and derived ones of a customer together', async () => {
+  const customerId = randomUUID();
+  await store(client, [report(customerId, 10, { vmId: 'vm-2', cpuTimeNanos: 100n })]);
+  expect(
+    await billed(
+      customerId,
+      some(customerId, [
+        [1, LIFETIME],
+        [2, LIFETIME + 4n],
+      ]),
+    ),
+  ).toEqual([104n, 2n]);
+});
+
+it('7: expects nothing between a stop and a start, and tells gaps and time without windows otherwise', async () => {
+  const [told, untold] = [randomUUID(), randomUUID()];
+  const windows = (customerId: string) => [0, 1, 30, 31, 70].map((at) => report(customerId, at, { vmId: customerId }));
+  await store(client, [...windows(told), ...windows(untold)]);
+  await storeNotices(client, [
+    { vmId: told, kind: 'stopped', atNanos: minute(5), customerId: '' },
+    { vmId: told, kind: 'started', atNanos: minute(27), customerId: told },
+    { vmId: told, kind: 'stopped', atNanos: minute(33), customerId: '' },
+    { vmId: told, kind: 'started', atNanos: minute(65), customerId: told },
+    { vmId: told, kind: 'stopped', atNanos: minute(75), customerId: '' },
+  ]);
+  const shown = async (customerId: string) => {
+    const { completeness, gaps } = await usageNow(customerId);
+    const minutes = gaps.map(({ startNanos, endNanos }) =>
+      [startNanos, endNanos].map((at) => Number((at - BASE) / MINUTE)),
+    );
+    return { expected: completeness.expectedNanos / MINUTE, gaps: minutes, counted: Number(completeness.gaps) };
+  };
+  const ofTold = {
+    expected: 5n + 6n + 10n,
+    gaps: [
+      [2, 5],
+      [27, 30],
+      [65, 70],
+      [71, 75],
+    ],
+    counted: 4,
+  };
+  const ofUntold = {
+    expected: 71n,
+    gaps: [
+      [2, 30],
+      [32, 70],
+    ],
+    counted: 2,
+  };
+  expect(await shown(told)).toEqual(ofTold);
+  expect(await shown(untold)).toEqual(ofUntold);
+  await run();
+  expect(await shown(told)).toEqual(ofTold);
+  expect(await shown(untold)).toEqual(ofUntold);
+});
