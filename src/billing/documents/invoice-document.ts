@@ -1,6 +1,8 @@
 import type { Kysely } from 'kysely';
 import type { Database } from '../../storage/postgres/schema.ts';
 import type { Invoice } from '../invoice/invoice.ts';
+import type { CreditNote } from '../invoice/read-credit-notes.ts';
+import { viewCreditNote } from './credit-note-view.ts';
 import { renderCsv } from './csv.ts';
 import { type NamedInvoices, viewInvoice } from './invoice-view.ts';
 import { renderUbl } from './ubl.ts';
@@ -31,7 +33,7 @@ export async function invoiceDocument(
       const { renderPdf } = await import('./pdf.ts');
       // A draft has no time of its own that stays the same.
       const content = renderPdf(viewInvoice(invoice, named), invoice.finalizedAt ?? invoice.periodEnd);
-      return { content, mediaType: 'application/pdf', fileName: fileNameOf(invoice, 'pdf') };
+      return { content, mediaType: 'application/pdf', fileName: fileNameOf(nameOf(invoice), 'pdf') };
     }
     case 'csv':
       return textDocument(invoice, renderCsv(invoice, named), 'text/csv; charset=utf-8', 'csv');
@@ -40,14 +42,26 @@ export async function invoiceDocument(
   }
 }
 
-/** A document of this text in UTF-8. */
-export function textDocument(invoice: Invoice, text: string, mediaType: string, extension: string): InvoiceDocument {
-  return { content: Buffer.from(text), mediaType, fileName: fileNameOf(invoice, extension) };
+/** A credit note as PDF. @throws Error where none of the fonts has one of its characters */
+export async function creditNoteDocument(note: CreditNote, invoice: Invoice): Promise<InvoiceDocument> {
+  const { renderPdf } = await import('./pdf.ts');
+  const content = renderPdf(viewCreditNote(note, invoice), note.issuedAt);
+  return { content, mediaType: 'application/pdf', fileName: fileNameOf(note.number, 'pdf') };
 }
 
-/** The number or, of a draft, the id; what a file system may take for more than a name becomes "_". */
-function fileNameOf(invoice: Pick<Invoice, 'number' | 'invoiceId'>, extension: string): string {
-  return `${(invoice.number ?? invoice.invoiceId).replaceAll(/[^\w.-]/g, '_')}.${extension}`;
+/** A document of this text in UTF-8. */
+export function textDocument(invoice: Invoice, text: string, mediaType: string, extension: string): InvoiceDocument {
+  return { content: Buffer.from(text), mediaType, fileName: fileNameOf(nameOf(invoice), extension) };
+}
+
+/** The number or, of a draft, the id. */
+function nameOf({ number, invoiceId }: Invoice): string {
+  return number ?? invoiceId;
+}
+
+/** What a file system may take for more than a name becomes "_". */
+function fileNameOf(name: string, extension: string): string {
+  return `${name.replaceAll(/[^\w.-]/g, '_')}.${extension}`;
 }
 
 /** Those that the invoice refers to. */

@@ -1,10 +1,10 @@
-import type { Invoice, InvoiceLine } from '../invoice/invoice.ts';
+import type { Invoice, InvoiceLine, InvoiceTax } from '../invoice/invoice.ts';
 import type { Party } from '../invoice/invoice-input.ts';
 import { addDecimals, type Decimal, formatDecimal, negate, parseDecimal, roundHalfEven, stripZeros } from '../money.ts';
 
-/** An invoice as it is put on paper: text only, in reading order. The template lays it out and decides nothing. */
+/** An invoice or credit note as it is put on paper: text only, in reading order. The template lays it out and decides nothing. */
 export interface InvoiceView {
-  /** "Invoice", or "Credit" where nothing is due because the total is below 0. */
+  /** "Invoice", "Credit" where nothing is due because the total is below 0, or "Credit note". */
   readonly title: string;
   /** The number, or "Draft". */
   readonly number: string;
@@ -15,7 +15,7 @@ export interface InvoiceView {
   readonly facts: readonly Labelled[];
   readonly currency: string;
   readonly lines: readonly LineView[];
-  readonly sums: readonly (Labelled & { readonly strong: boolean })[];
+  readonly sums: readonly SumView[];
   readonly notes: readonly string[];
   readonly payment: readonly string[];
 }
@@ -23,6 +23,10 @@ export interface InvoiceView {
 interface Labelled {
   readonly label: string;
   readonly value: string;
+}
+
+interface SumView extends Labelled {
+  readonly strong: boolean;
 }
 
 interface LineView {
@@ -54,7 +58,8 @@ export function viewInvoice(invoice: Invoice, named: NamedInvoices): InvoiceView
     lines: invoice.lines.map((line) => viewLine(line, invoice, named)),
     sums: sumsOf(invoice),
     notes: notesOf(invoice),
-    payment: seller?.paymentLines ?? [],
+    // How to pay what is not due would only get it paid.
+    payment: isPayable(invoice) ? (seller?.paymentLines ?? []) : [],
   };
 }
 
@@ -69,20 +74,23 @@ export function grouped(decimal: string): string {
   return `${sign}${whole.replace(/\B(?=(\d{3})+$)/g, ',')}${rest}`;
 }
 
-function partyLines(party: Party): string[] {
+function isPayable({ state, total, amountDue }: Invoice): boolean {
+  return isAboveZero(state === 'draft' ? total : amountDue);
+}
+
+export function partyLines(party: Party): string[] {
   const taxId = party.taxId === '' ? '' : `Tax ID: ${party.taxId}`;
   return [party.name, ...party.addressLines, party.country, taxId, party.email].filter((line) => line !== '');
 }
 
 function factsOf(invoice: Invoice, named: NamedInvoices): Labelled[] {
   const { timeZone, finalizedAt, dueAt, voidedAt, replacesInvoiceId } = invoice;
-  const lastDay = dayOf(new Date(invoice.periodEnd.getTime() - 1), timeZone);
   const optional = (label: string, value: string | undefined) => (value === undefined ? [] : [{ label, value }]);
   const dayOr = (instant: Date | undefined) => (instant === undefined ? undefined : dayOf(instant, timeZone));
   return [
     ...optional('Date', dayOr(finalizedAt)),
-    ...optional('Due', dayOr(dueAt)),
-    { label: 'Period', value: `${dayOf(invoice.periodStart, timeZone)} to ${lastDay}` },
+    ...optional('Due', isAboveZero(invoice.total) ? dayOr(dueAt) : undefined),
+    { label: 'Period', value: periodOf(invoice) },
     { label: 'Time zone', value: timeZone },
     { label: 'Customer', value: invoice.customerId },
     ...optional('Replaces', replacesInvoiceId === undefined ? undefined : nameOf(replacesInvoiceId, named)),
@@ -90,20 +98,31 @@ function factsOf(invoice: Invoice, named: NamedInvoices): Labelled[] {
   ];
 }
 
+/** From its first day to its last. */
+export function periodOf({ periodStart, periodEnd, timeZone }: Invoice): string {
+  return `${dayOf(periodStart, timeZone)} to ${dayOf(new Date(periodEnd.getTime() - 1), timeZone)}`;
+}
+
 function nameOf(invoiceId: string, named: NamedInvoices): string {
   return named.get(invoiceId)?.number ?? invoiceId;
 }
 
 function viewLine(line: InvoiceLine, invoice: Invoice, named: NamedInvoices): LineView {
-  const counted = line.unit !== '';
+  // What has a price has a quantity, whatever it is counted in: the amount is to be checked from paper.
+  const counted = line.unit !== '' || line.unitPrice !== '';
   return {
-    description: line.description,
+    description: descriptionOf(line),
     details: detailsOf(line, invoice, named),
     quantity: counted ? shownQuantity(line.quantity) : '',
     unit: line.unit,
     price: line.unitPrice === '' ? '' : grouped(line.unitPrice),
     amount: grouped(line.amount),
   };
+}
+
+/** Only discounts may be without one. */
+export function descriptionOf({ description }: Pick<InvoiceLine, 'description'>): string {
+  return description === '' ? 'Discount' : description;
 }
 
 function detailsOf(line: InvoiceLine, invoice: Invoice, named: NamedInvoices): string[] {
@@ -114,7 +133,8 @@ function detailsOf(line: InvoiceLine, invoice: Invoice, named: NamedInvoices): s
     details.push(`Corrects ${nameOf(adjustsInvoiceId, named)}${period === undefined ? '' : ` of ${period}`}`);
   }
   const isPart = line.start > invoice.periodStart || line.end < invoice.periodEnd;
-  if (isPart || adjustsInvoiceId !== undefined) details.push(spanOf(line, invoice.timeZone));
+  if (line.kind === 'manual') details.push(dayOf(line.start, invoice.timeZone));
+  else if (isPart || adjustsInvoiceId !== undefined) details.push(spanOf(line, invoice.timeZone));
   if (!isZero(line.estimated)) {
     const observed = shownDifference(line.quantity, line.estimated);
     details.push(`Observed ${observed} ${unit}, estimated ${shownQuantity(line.estimated)} ${unit}`);
@@ -135,22 +155,26 @@ function detailsOf(line: InvoiceLine, invoice: Invoice, named: NamedInvoices): s
   return details;
 }
 
-function sumsOf(invoice: Invoice): (Labelled & { strong: boolean })[] {
+function sumsOf(invoice: Invoice): SumView[] {
   const { pricesIncludeTax, taxes, amountPaid, amountCredited, state } = invoice;
-  const sum = (label: string, value: string, strong = false) => ({ label, value: grouped(value), strong });
-  const taxSums = taxes.map(({ name, percent, base, amount, note }) => {
-    // What is not charged has a note that says why.
-    return sum(note === '' ? `${name} ${plain(percent)} % on ${grouped(base)}` : name, amount);
-  });
   const sums = [
     sum('Net', invoice.net),
-    ...taxSums,
+    ...taxes.map(taxSum),
     sum(pricesIncludeTax ? 'Total, taxes included' : 'Total', invoice.total, true),
   ];
   if (!isZero(amountCredited)) sums.push(sum('Credited', `-${amountCredited}`));
   if (!isZero(amountPaid)) sums.push(sum('Paid', `-${amountPaid}`));
   if (state === 'final' || state === 'paid') sums.push(sum('Due', invoice.amountDue, true));
   return sums;
+}
+
+export function sum(label: string, value: string, strong = false): SumView {
+  return { label, value: grouped(value), strong };
+}
+
+/** What is not charged has a note that says why. */
+export function taxSum({ name, percent, base, amount, note }: InvoiceTax): SumView {
+  return sum(note === '' ? `${name} ${plain(percent)} % on ${grouped(base)}` : name, amount);
 }
 
 function notesOf(invoice: Invoice): string[] {
@@ -203,6 +227,10 @@ function shorten({ units, scale }: Decimal): string {
 
 function plain(text: string): string {
   return formatDecimal(stripZeros(parse(text)));
+}
+
+function isAboveZero(text: string): boolean {
+  return parse(text).units > 0n;
 }
 
 function isZero(text: string): boolean {

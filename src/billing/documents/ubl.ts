@@ -14,7 +14,7 @@ import {
   roundHalfEven,
   stripZeros,
 } from '../money.ts';
-import { dayOf, viewInvoice, type NamedInvoices } from './invoice-view.ts';
+import { dayOf, descriptionOf, viewInvoice, type NamedInvoices } from './invoice-view.ts';
 
 /**
  * An invoice as UBL 2.1 by EN 16931. The norm knows less than an invoice here may have: amounts of two digits, one VAT rate per line, prices without
@@ -178,7 +178,7 @@ function lineOf(line: InvoiceLine, position: number, invoice: Invoice, details: 
     ...periodOf(line, invoice),
     'cac:Item': {
       ...(said === '' ? {} : { 'cbc:Description': said }),
-      'cbc:Name': line.description,
+      'cbc:Name': descriptionOf(line),
       'cac:ClassifiedTaxCategory': categoryOf(vat, false),
     },
     'cac:Price': inCurrency('cbc:PriceAmount', price, currency),

@@ -1,4 +1,5 @@
 import type { Invoice, InvoiceLine } from '../../../src/billing/invoice/invoice.ts';
+import type { CreditNote } from '../../../src/billing/invoice/read-credit-notes.ts';
 
 /** A line of 1,872 core-hours at 0.05, as in the worked example, unless said otherwise. */
 export function aLine(change: Partial<InvoiceLine> = {}): InvoiceLine {
@@ -73,6 +74,26 @@ export function anInvoice(change: Partial<Invoice> = {}): Invoice {
     },
     inputHash: '',
     linesHash: '',
+    ...change,
+  };
+}
+
+/** Of the first line of `anInvoice`, unless said otherwise. */
+export function aCreditNote(change: Partial<CreditNote> = {}): CreditNote {
+  return {
+    creditNoteId: '019a0000-0000-7000-8000-000000000002',
+    number: 'CN-000002',
+    invoiceId: '019a0000-0000-7000-8000-000000000001',
+    invoiceNumber: 'INV-000007',
+    customerId: 'acme',
+    issuedAt: new Date('2026-10-20T00:00:00Z'),
+    currency: 'EUR',
+    reason: 'an outage',
+    lines: [{ invoiceLine: 1, description: 'CPU', amount: '1046.80' }],
+    taxes: [{ name: 'VAT', percent: '19', base: '1046.80', amount: '198.89', note: '' }],
+    net: '1046.80',
+    tax: '198.89',
+    total: '1245.69',
     ...change,
   };
 }

@@ -109,8 +109,31 @@ describe('an invoice on paper', () => {
     expect(view.sums.map((sum) => sum.label)).not.toContain('Due');
   });
 
-  it('is called a credit below zero', () => {
-    expect(viewInvoice(anInvoice({ total: '-5.00', amountDue: '0.00', state: 'paid' }), NAMED).title).toBe('Credit');
+  it('is called a credit below zero, and says neither when nor how to pay', () => {
+    const view = viewInvoice(anInvoice({ total: '-5.00', amountDue: '0.00', state: 'paid' }), NAMED);
+    expect(view).toMatchObject({ title: 'Credit', payment: [] });
+    expect(view.facts.map(({ label }) => label)).not.toContain('Due');
+    expect(viewInvoice(anInvoice({ amountDue: '0.00', state: 'paid' }), NAMED).payment).toEqual([]);
+    expect(viewInvoice(anInvoice({ state: 'draft', amountDue: '0' }), NAMED).payment).toHaveLength(1);
+  });
+
+  it('has a quantity and a day for a line by hand, and a name for a discount without one', () => {
+    const start = new Date('2026-09-13T10:15:30Z');
+    const end = new Date(start.getTime() + 1000);
+    const none = { regions: [], unit: '', chargeId: '' };
+    const byHand = aLine({ ...none, kind: 'manual', quantity: '2', unitPrice: '10.5', amount: '21.00', start, end });
+    const discount = aLine({
+      ...none,
+      kind: 'discount',
+      description: '',
+      quantity: '0',
+      unitPrice: '',
+      amount: '-5.00',
+    });
+    expect(viewInvoice(anInvoice({ lines: [byHand, discount] }), NAMED).lines).toMatchObject([
+      { quantity: '2', price: '10.5', amount: '21.00', details: ['2026-09-13'] },
+      { description: 'Discount', quantity: '', price: '', amount: '-5.00', details: [] },
+    ]);
   });
 
   it('tells days in the time zone of the invoice', () => {

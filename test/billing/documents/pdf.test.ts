@@ -1,9 +1,10 @@
 import { getDocumentProxy, extractText } from 'unpdf';
 import { describe, expect, it } from 'vitest';
+import { viewCreditNote } from '../../../src/billing/documents/credit-note-view.ts';
 import { viewInvoice } from '../../../src/billing/documents/invoice-view.ts';
 import { renderPdf } from '../../../src/billing/documents/pdf.ts';
 import type { Invoice } from '../../../src/billing/invoice/invoice.ts';
-import { aLine, anInvoice } from './an-invoice.ts';
+import { aCreditNote, aLine, anInvoice } from './an-invoice.ts';
 
 const CREATED = new Date('2026-10-02T00:00:00Z');
 
@@ -63,6 +64,13 @@ describe('an invoice as PDF', () => {
     const buyer = { name, addressLines: [], country: '', taxId: '', email: '' };
     const [text] = await textsOf(pdfOf(anInvoice({ buyer, lines: [aLine({ description: name })] })));
     expect(text?.split(name)).toHaveLength(3);
+  });
+
+  it('has a credit note beside it, with both numbers', async () => {
+    const [text = ''] = await textsOf(renderPdf(viewCreditNote(aCreditNote(), anInvoice()), CREATED));
+    const wanted = ['Credit note', 'CN-000002', 'INV-000007', 'Line 1 of the invoice', '1,245.69 EUR', 'an outage'];
+    expect(wanted.filter((each) => !text.includes(each))).toEqual([]);
+    expect(text).not.toContain('IBAN');
   });
 
   it('marks what is void or a draft', async () => {

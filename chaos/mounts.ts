@@ -1,0 +1,88 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { retry } from '../src/lib/retry.ts';
+import { tool } from './tools.ts';
+
+const run = promisify(execFile);
+const MIB = 1024 * 1024;
+const READY = { attemptsMax: 500, delayMs: 10, delayMsMax: 10 };
+
+/** Mounts a file system of a size in memory. @returns what unmounts it */
+export async function mountMemory(folder: string, sizeMib: number): Promise<() => Promise<void>> {
+  await mkdir(folder, { recursive: true });
+  await run(tool('mount'), ['-t', 'tmpfs', '-o', `size=${sizeMib}m,mode=755`, 'tmpfs', folder]);
+  return async () => void (await run(tool('umount'), ['-l', folder]));
+}
+
+/**
+ * A disk whose power can be cut: ext4 on a loop device, on a file that nbdfuse shows, in front of nbdkit with a cache that
+ * keeps what is written until a flush. Killing nbdkit loses all that was not flushed, as pulling the plug of a disk does.
+ */
+export class CuttableDisk {
+  /** Where the file system is. */
+  readonly mountPoint: string;
+  readonly #folder: string;
+  #server: ReturnType<typeof spawn> | undefined;
+  #fuse: ReturnType<typeof spawn> | undefined;
+  #device: string | undefined;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+    this.mountPoint = join(folder, 'mount');
+  }
+
+  /** Makes an empty file system. */
+  static async make(folder: string, sizeMib: number): Promise<CuttableDisk> {
+    const disk = new CuttableDisk(folder);
+    await mkdir(disk.mountPoint, { recursive: true });
+    await mkdir(disk.#path('fuse'), { recursive: true });
+    await run('truncate', ['-s', String(sizeMib * MIB), disk.#path('image')]);
+    await run(tool('mkfs.ext4'), ['-q', '-F', disk.#path('image')]);
+    return disk;
+  }
+
+  /** Gives it power: from here on the file system is there. */
+  async powerOn(): Promise<void> {
+    const [socket, shown] = [this.#path('socket'), this.#path('fuse/disk')];
+    await rm(socket, { force: true });
+    const args = ['-f', '-U', socket, '--filter=cache', 'file', this.#path('image'), 'cache=writeback'];
+    this.#server = spawn(tool('nbdkit'), args, { stdio: 'ignore' });
+    await retry(() => stat(socket), READY);
+    this.#fuse = spawn(tool('nbdfuse'), [shown, '--unix', socket], { stdio: 'ignore' });
+    await retry(() => stat(shown), READY);
+    this.#device = (await run(tool('losetup'), ['-f', '--show', shown])).stdout.trim();
+    await run(tool('mount'), [this.#device, this.mountPoint]);
+  }
+
+  /** What was not flushed is gone from here on, and nothing more is written. */
+  async cutPower(): Promise<void> {
+    if (this.#server === undefined) return;
+    const gone = once(this.#server, 'exit');
+    this.#server.kill('SIGKILL');
+    await gone;
+    this.#server = undefined;
+  }
+
+  /** Takes everything down; call it once nobody has a file open there. Not after a cut: what is cached is written. */
+  async takeDown(): Promise<void> {
+    if (this.#device === undefined) return;
+    await run(tool('umount'), [this.mountPoint]);
+    await run(tool('losetup'), ['-d', this.#device]);
+    this.#device = undefined;
+    // Without its server it ends by itself, at the latest with the last request.
+    const gone = this.#fuse?.exitCode === null && this.#fuse.signalCode === null ? once(this.#fuse, 'exit') : undefined;
+    await run(tool('fusermount3'), ['-u', this.#path('fuse')]).catch(() => undefined);
+    await gone;
+    const stopped = this.#server === undefined ? undefined : once(this.#server, 'exit');
+    this.#server?.kill('SIGTERM');
+    await stopped;
+    this.#server = undefined;
+  }
+
+  #path(name: string): string {
+    return join(this.#folder, name);
+  }
+}

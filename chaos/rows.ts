@@ -1,0 +1,35 @@
+import type { Row } from './row.ts';
+import { audit } from './rows/audit.ts';
+import { clickhouse } from './rows/clickhouse.ts';
+import { clock } from './rows/clock.ts';
+import { conflict } from './rows/conflict.ts';
+import { corrupt } from './rows/corrupt.ts';
+import { diskFull } from './rows/disk-full.ts';
+import { duplicates } from './rows/duplicates.ts';
+import { ioError } from './rows/io-error.ts';
+import { kill } from './rows/kill.ts';
+import { model } from './rows/model.ts';
+import { planted } from './rows/planted.ts';
+import { postgres } from './rows/postgres.ts';
+import { power } from './rows/power.ts';
+import { soak } from './rows/soak.ts';
+import { stop } from './rows/stop.ts';
+
+/** In the order in which they run: a row stands on what those before it try. */
+export const ROWS: readonly Row[] = [
+  model,
+  corrupt,
+  conflict,
+  kill,
+  stop,
+  duplicates,
+  clickhouse,
+  ioError,
+  diskFull,
+  power,
+  postgres,
+  clock,
+  audit,
+  soak,
+  planted,
+];

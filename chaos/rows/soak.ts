@@ -1,0 +1,113 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Random } from '../../bench/generator/random.ts';
+import { checkStored } from '../check-stored.ts';
+import { SendClient } from '../client.ts';
+import { Fleet } from '../fleet.ts';
+import { Load } from '../load.ts';
+import { type Context, type Finding, NONE, type Row } from '../row.ts';
+import { SendLog } from '../send-log.ts';
+import { Totals } from '../totals.ts';
+
+const WINDOWS_PER_BATCH = 250;
+const LANES = 4;
+const MIB = 1024 * 1024;
+const QUICK_MS = 60_000;
+const FULL_MS = 4 * 3_600_000;
+const BYTES_PER_SECOND = 10 * MIB;
+const SAMPLE_MS = 500;
+/** The first part of the time memory may still grow to what it needs. */
+const SETTLED_SHARE = 0.5;
+const GROWTH_MIB_MAX = 64;
+const DESCRIPTORS_MORE_MAX = 20;
+/** ClickHouse is killed so often. */
+const KILLS = { quick: 2, full: 48 };
+
+export const soak: Row = {
+  name: 'soak',
+  promise:
+    'Load at up to 10 MB/s with ClickHouse killed now and then: memory, descriptors and sessions of meterd stay flat, nothing is lost.',
+  trials: { full: 1, quick: 1 },
+  tools: [],
+  async run(context: Context): Promise<Finding> {
+    const { seed, isFull } = context;
+    const site = await context.ownSite();
+    const meterd = await site.start();
+    const { pid } = meterd.child;
+    if (pid === undefined) throw new Error('meterd has no process');
+    const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
+    const fleet = new Fleet({ name: 'soak', seed, windowsPerBatch: WINDOWS_PER_BATCH });
+    const log = new SendLog();
+    const over = new AbortController();
+    const counts = { notAcknowledged: 0, kills: 0, sentMib: 0, bytesPerSecond: 0 };
+    let sentBytes = 0;
+    const load = new Load({
+      fleet,
+      log,
+      random: new Random(seed, 1),
+      lanes: LANES,
+      resendPermille: 100,
+      onAnswer: ({ kind }) => void (counts.notAcknowledged += kind === 'acknowledged' ? 0 : 1),
+      pace: async (bytes) => {
+        sentBytes += bytes;
+        const dueMs = (sentBytes / BYTES_PER_SECOND) * 1000 - (performance.now() - startedMs);
+        if (dueMs > 0) await wait(dueMs);
+      },
+    });
+    const startedMs = performance.now();
+    const forMs = isFull ? FULL_MS : QUICK_MS;
+    const loading = load.run(client, { signal: over.signal });
+    const kills = isFull ? KILLS.full : KILLS.quick;
+    const samples: Sample[] = [];
+    while (performance.now() - startedMs < forMs) {
+      await wait(SAMPLE_MS);
+      samples.push(sampleOf(pid));
+      if (performance.now() - startedMs < ((counts.kills + 1) * forMs) / (kills + 1)) continue;
+      if (counts.kills++ >= kills) continue;
+      await site.engines.killClickHouse();
+      await site.engines.startClickHouse();
+    }
+    over.abort();
+    await loading;
+    client.close();
+    counts.sentMib = Math.round(sentBytes / MIB);
+    counts.bytesPerSecond = Math.round(sentBytes / (forMs / 1000));
+    const totals = new Totals();
+    totals.add(await checkStored(meterd, site.clickhouse(), { fleet, log }));
+    totals.wrong.push(...load.wrong);
+    const grown = growthOf(samples);
+    return totals.finding(
+      { ...counts, ...grown },
+      {
+        notAcknowledged: NONE,
+        kills: { atLeast: kills },
+        grownMib: { atMost: GROWTH_MIB_MAX },
+        descriptorsMore: { atMost: DESCRIPTORS_MORE_MAX },
+      },
+    );
+  },
+};
+
+interface Sample {
+  readonly residentMib: number;
+  readonly descriptors: number;
+}
+
+function sampleOf(pid: number): Sample {
+  const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return { residentMib: Math.round(Number(kib) / 1024), descriptors: readdirSync(`/proc/${pid}/fd`).length };
+}
+
+/** How much more the second half of the settled time needs than the first half of it, at most. */
+function growthOf(samples: readonly Sample[]): Record<string, number> {
+  const settled = samples.slice(Math.floor(samples.length * SETTLED_SHARE));
+  const middle = Math.floor(settled.length / 2);
+  const most = (of: readonly Sample[], what: keyof Sample): number => Math.max(0, ...of.map((each) => each[what]));
+  const grown = (what: keyof Sample): number =>
+    most(settled.slice(middle), what) - most(settled.slice(0, middle), what);
+  return {
+    residentMibMax: most(samples, 'residentMib'),
+    grownMib: grown('residentMib'),
+    descriptorsMore: grown('descriptors'),
+  };
+}
