@@ -1,5 +1,5 @@
 import type { RowHead } from './row-scan.ts';
-import { textAt, type TextPlace } from './window-block.ts';
+import { textAt, type TextPlace, viewOf } from './window-block.ts';
 
 /** `new`; `duplicate`: taken before with the same values; `conflict`: taken before with others. */
 export type Known = 'new' | 'duplicate' | 'conflict';
@@ -25,7 +25,7 @@ export class HourWindows {
   newer: HourWindows | undefined = undefined;
   older: HourWindows | undefined = undefined;
 
-  #key = Buffer.alloc(0);
+  #key = viewOf(Buffer.alloc(0));
   #windows = new Float64Array(CAPACITY_FIRST * STRIDE);
   #count = 0;
 
@@ -34,9 +34,10 @@ export class HourWindows {
     const { customer, vm } = head;
     const customerBytes = customer.end - customer.start;
     const keyBytes = customerBytes + vm.end - vm.start;
-    if (this.#key.length !== keyBytes) this.#key = Buffer.allocUnsafe(keyBytes);
-    customer.bytes.copy(this.#key, 0, customer.start, customer.end);
-    vm.bytes.copy(this.#key, customerBytes, vm.start, vm.end);
+    if (this.#key.byteLength !== keyBytes) this.#key = viewOf(Buffer.allocUnsafe(keyBytes));
+    const key = new Uint8Array(this.#key.buffer, this.#key.byteOffset, keyBytes);
+    customer.bytes.copy(key, 0, customer.start, customer.end);
+    vm.bytes.copy(key, customerBytes, vm.start, vm.end);
     this.hour = head.hour;
     this.customerId = textAt(customer);
     this.touchedBy = 0;
@@ -45,7 +46,7 @@ export class HourWindows {
 
   /** What the entry takes up in memory, about. */
   get bytes(): number {
-    return ENTRY_BYTES + this.#windows.length * NUMBER_BYTES + this.#key.length;
+    return ENTRY_BYTES + this.#windows.length * NUMBER_BYTES + this.#key.byteLength;
   }
 
   /** Whether a row is of this VM and hour. From the end, where the ids of neighbours differ. */
@@ -53,8 +54,8 @@ export class HourWindows {
     const key = this.#key;
     const { customer, vm } = head;
     const customerBytes = customer.end - customer.start;
-    if (head.hour !== this.hour || customerBytes + vm.end - vm.start !== key.length) return false;
-    return endsWith(key, key.length, vm) && endsWith(key, customerBytes, customer);
+    if (head.hour !== this.hour || customerBytes + vm.end - vm.start !== key.byteLength) return false;
+    return endsWith(key, key.byteLength, vm) && endsWith(key, customerBytes, customer);
   }
 
   /** Looks a window up, and remembers it where it is new. */
@@ -118,8 +119,10 @@ export class HourWindows {
 }
 
 /** Whether a text lies in `key` before `keyEnd`. Its length is before its bytes, so that two texts are never taken for others. */
-function endsWith(key: Buffer, keyEnd: number, { bytes, start, end }: TextPlace): boolean {
+function endsWith(key: DataView, keyEnd: number, { view, start, end }: TextPlace): boolean {
   const shift = keyEnd - end;
-  for (let i = end - 1; i >= start; i--) if (key[shift + i] !== bytes[i]) return false;
+  let i = end;
+  for (; i - 4 >= start; i -= 4) if (key.getUint32(shift + i - 4) !== view.getUint32(i - 4)) return false;
+  while (--i >= start) if (key.getUint8(shift + i) !== view.getUint8(i)) return false;
   return true;
 }

@@ -1,10 +1,10 @@
 import type { SampleRow } from './reading.ts';
 import type { RowWalk } from './row-scan.ts';
-import type { TextPlace } from './window-block.ts';
+import { type TextPlace, viewOf } from './window-block.ts';
 
 const HOUR_NANOS = 3_600_000_000_000n;
 const LOW_WORD = 0xffff_ffffn;
-const NO_TEXT: TextPlace = { bytes: Buffer.alloc(0), start: 0, end: 0 };
+const NO_TEXT = placeOf('');
 
 /** Goes over readings as deduplication sees them: as windows of length 0, which no window is. */
 export class ReadingWalk implements RowWalk {
@@ -39,5 +39,5 @@ export class ReadingWalk implements RowWalk {
 
 function placeOf(text: string): TextPlace {
   const bytes = Buffer.from(text);
-  return { bytes, start: 0, end: bytes.length };
+  return { bytes, view: viewOf(bytes), start: 0, end: bytes.length };
 }

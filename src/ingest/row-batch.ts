@@ -2,7 +2,7 @@ import { endianness } from 'node:os';
 import type { RowHead } from './row-scan.ts';
 import { hashOut, hashValues, VALUE_WORDS } from './value-hash.ts';
 import { PRECEDENCE_MAX, type Provenance, type Window } from './window.ts';
-import { TEXT_COLUMNS, type TextPlace, WORD_BYTES, WORD_COLUMNS, type WindowBlock } from './window-block.ts';
+import { TEXT_COLUMNS, type TextPlace, viewOf, WORD_BYTES, WORD_COLUMNS, type WindowBlock } from './window-block.ts';
 import type { WireWindow } from './wire-window.ts';
 
 const HOUR_SECONDS = 3600;
@@ -29,20 +29,27 @@ class TextColumn implements TextPlace {
   bytes = Buffer.allocUnsafeSlow(1024);
   start = 0;
   end = 0;
+  view = viewOf(this.bytes);
 
   /** Plain ASCII of at most 127 bytes. @returns false where it is anything else: then nothing was written */
-  addShort(source: Uint8Array, start: number, end: number): boolean {
+  addShort(source: DataView, start: number, end: number): boolean {
     const length = end - start;
     if (length > SHORT_BYTES_MAX) return false;
     this.#reserve(length + 1);
-    const target = this.bytes;
+    const target = this.view;
     const shift = this.end + 1 - start;
-    for (let i = start; i < end; i++) {
-      const byte = source[i] ?? 0;
-      if (byte < 0x20 || byte > 0x7e) return false;
-      target[shift + i] = byte;
+    let i = start;
+    for (; i + 4 <= end; i += 4) {
+      const four = source.getUint32(i, true);
+      if (!isPlain(four)) return false;
+      target.setUint32(shift + i, four, true);
     }
-    target[this.end] = length;
+    for (; i < end; i++) {
+      const byte = source.getUint8(i);
+      if (!isPlain(byte | 0x2020_2000)) return false;
+      target.setUint8(shift + i, byte);
+    }
+    target.setUint8(this.end, length);
     this.start = this.end;
     this.end = shift + end;
     return true;
@@ -66,7 +73,14 @@ class TextColumn implements TextPlace {
     const larger = Buffer.allocUnsafeSlow(2 * this.bytes.length + bytes);
     this.bytes.copy(larger, 0, 0, this.end);
     this.bytes = larger;
+    this.view = viewOf(larger);
   }
+}
+
+/** Whether four bytes at once are plain ASCII: each from 0x20 to 0x7e. */
+function isPlain(four: number): boolean {
+  const isLow = (four - 0x2020_2020) & ~four;
+  return ((four | isLow | (four + 0x0101_0101)) & 0x8080_8080) === 0;
 }
 
 class BatchMemory {
@@ -170,15 +184,15 @@ export class RowBatch implements RowHead {
 
   /** All four or none. Which hosts send from where is read on: the ids are as `sender-scope.ts` let them through. */
   #addTexts(wire: WireWindow): boolean {
-    const { bytes } = wire;
+    const { view } = wire;
     if (wire.customerEnd === wire.customerStart || wire.vmEnd === wire.vmStart) return false;
     if (wire.regionEnd === wire.regionStart) return false;
     const { customer, vm } = this;
     const region = this.#region;
-    if (!customer.addShort(bytes, wire.customerStart, wire.customerEnd)) return false;
-    if (vm.addShort(bytes, wire.vmStart, wire.vmEnd)) {
-      if (region.addShort(bytes, wire.regionStart, wire.regionEnd)) {
-        if (this.#boot.addShort(bytes, wire.bootStart, wire.bootEnd)) return true;
+    if (!customer.addShort(view, wire.customerStart, wire.customerEnd)) return false;
+    if (vm.addShort(view, wire.vmStart, wire.vmEnd)) {
+      if (region.addShort(view, wire.regionStart, wire.regionEnd)) {
+        if (this.#boot.addShort(view, wire.bootStart, wire.bootEnd)) return true;
         region.end = region.start;
       }
       vm.end = vm.start;

@@ -90,8 +90,14 @@ export function readBlock(bytes: Buffer, count: number): WindowBlock {
 /** Where one text lies among others: its length as LEB128, then its bytes. */
 export interface TextPlace {
   readonly bytes: Buffer;
+  /** Of the same bytes. */
+  readonly view: DataView;
   readonly start: number;
   readonly end: number;
+}
+
+export function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** The text itself. */
@@ -104,11 +110,13 @@ export function textAt({ bytes, start, end }: TextPlace): string {
 /** Goes over texts that lie one behind the other. */
 export class TextScan implements TextPlace {
   readonly bytes: Buffer;
+  readonly view: DataView;
   start = 0;
   end = 0;
 
   constructor(bytes: Buffer) {
     this.bytes = bytes;
+    this.view = viewOf(bytes);
   }
 
   /** @throws RangeError where there is no further one */

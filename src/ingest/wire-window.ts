@@ -10,6 +10,7 @@ import { VALUE_WORDS } from './value-hash.ts';
 export class WireWindow {
   /** Where the bytes are that the offsets below point into. */
   bytes: Uint8Array = new Uint8Array();
+  view = new DataView(this.bytes.buffer);
   vmStart = 0;
   vmEnd = 0;
   customerStart = 0;
@@ -40,7 +41,10 @@ export class WireWindow {
    * @returns false where the ordinary way has to look
    */
   read(bytes: Uint8Array, start: number, end: number): boolean {
-    this.bytes = bytes;
+    if (this.bytes !== bytes) {
+      this.bytes = bytes;
+      this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    }
     this.#at = start;
     this.#seen = 0;
     this.vmStart = this.vmEnd = this.customerStart = this.customerEnd = 0;

@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { HourTable } from '../../src/ingest/hour-table.ts';
 import { HourWindows } from '../../src/ingest/hour-windows.ts';
 import type { RowHead } from '../../src/ingest/row-scan.ts';
+import { viewOf } from '../../src/ingest/window-block.ts';
 
 function headOf(vm: number): RowHead {
   const bytes = Buffer.from(`\u0001c\u0003${100 + vm}`);
-  const ids = { customer: { bytes, start: 0, end: 2 }, vm: { bytes, start: 2, end: bytes.length } };
+  const text = { bytes, view: viewOf(bytes) };
+  const ids = { customer: { ...text, start: 0, end: 2 }, vm: { ...text, start: 2, end: bytes.length } };
   return { ...ids, hour: 1, offsetNanos: 0, lengthNanos: 1, hashLow: 0, hashHigh: 0 };
 }
 
