@@ -28,8 +28,7 @@ export async function recomputeSpans(
   request: UsageRequest,
   signal: AbortSignal,
 ): Promise<{ usage: SpanUsage[][]; missingFrom: bigint | undefined }> {
-  const span = hoursOf(request);
-  const sources = await sourcesOf(clickhouse, cellsOf([request.customerId], span), signal);
+  const sources = await sourcesOf(clickhouse, nearCells(request), signal);
   const estimates = await computedEstimates(clickhouse, request, sources, signal);
   const [usage = []] = await readSpans(clickhouse, [request], { hours: computedHours(sources), estimates }, signal);
   return { usage, missingFrom: await missingFrom(clickhouse, request, signal) };
@@ -44,8 +43,7 @@ async function computedEstimates(
 ): Promise<EstimatesSource> {
   if (request.spans.every((span) => span.gapPolicy === 'skip')) return storedEstimates;
   const { hours: wanted } = cellsOf([request.customerId], hoursOf(request));
-  const near = { customerIds: [request.customerId], hours: around(wanted, 1) };
-  const session = new Session(clickhouse, { ...cellParameters(near), wanted }, signal);
+  const session = new Session(clickhouse, { ...cellParameters(nearCells(request)), wanted }, signal);
   await computeEstimates(session, hourRows('true', sources), sources, COMPUTED_ESTIMATES);
   return { sql: COMPUTED_ESTIMATES, sessionId: session.id };
 }
@@ -56,6 +54,12 @@ function computedHours(sources: Sources): HoursSource {
     sql: `(${hourRows('true', sources)})`,
     parameters: cellParameters(cellsOf(customerIds, hours)),
   });
+}
+
+/** The request's hours and those beside them, which gaps reach into. */
+function nearCells(request: UsageRequest): Cells {
+  const { customerIds, hours } = cellsOf([request.customerId], hoursOf(request));
+  return { customerIds, hours: around(hours, 1) };
 }
 
 function cellsOf(customerIds: readonly string[], { from, until }: HourSpan): Cells {

@@ -113,6 +113,24 @@ describe('customerUsage', () => {
     );
   });
 
+  it('groups by months of UTC, those that the range holds in part as far as it does', async () => {
+    const customerId = randomUUID();
+    // From the last two days of February to the first of April, and a window over the edge of each month.
+    const range = { startNanos: BASE - 2n * DAY, endNanos: BASE + 32n * DAY };
+    const over = (edge: bigint) => ({ startNanos: edge - MINUTE, endNanos: edge + MINUTE });
+    await store(client, [
+      report(customerId, 0, over(BASE)),
+      report(customerId, 10, { region: 'us' }),
+      report(customerId, 0, over(BASE + 31n * DAY)),
+    ]);
+    const expected = ['-48-0 eu 1', '0-744 eu 2', '0-744 us 1', '744-768 eu 1'];
+    expect(shown((await ask(customerId, { ...range, groupBy: ['month', 'region'] })).groups)).toEqual(expected);
+    await run();
+    expect(shown((await ask(customerId, { ...range, groupBy: ['month', 'region'] })).groups)).toEqual(expected);
+    const { groups } = await ask(customerId, { ...range, groupBy: ['month'] });
+    expect(groups.map((group) => group.quantities.observedNanos)).toEqual([MINUTE, 3n * MINUTE, MINUTE]);
+  });
+
   it('counts late windows at once, before the rollup', async () => {
     const customerId = randomUUID();
     await store(client, minutes(customerId, 0, 120));
@@ -317,6 +335,7 @@ describe('bounds', () => {
     ['end', { endNanos: BASE + 401n * DAY }],
     ['end', { endNanos: 2n ** 32n * 1_000_000_000n + 100n * HOUR - ((2n ** 32n * 1_000_000_000n) % HOUR) }],
     ['group_by', { groupBy: ['hour', 'day'] }],
+    ['group_by', { groupBy: ['month', 'day'] }],
     ['group_by', { groupBy: ['vm', 'vm'] }],
     ['page_size', { pageSize: 10_001 }],
     ['regions', { regions: Array.from({ length: 1_001 }, () => 'eu') }],

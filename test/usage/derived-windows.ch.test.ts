@@ -136,7 +136,7 @@ describe('derived windows', () => {
           expect(await derived(customerId, [hour])).toEqual(expected.filter(inHours([hour])));
         }
       }),
-      { numRuns: 12 },
+      { numRuns: 8 },
     );
   });
 });

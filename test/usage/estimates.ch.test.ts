@@ -162,7 +162,7 @@ describe('estimates', () => {
           expect(cut.reduce(([a, b], [c, d]) => [a + c, b + d], [0n, 0n])).toEqual(whole[0]);
         }
       }),
-      { numRuns: 6 },
+      { numRuns: 3 },
     );
   });
 });

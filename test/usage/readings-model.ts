@@ -4,7 +4,16 @@ import { HOUR, type Report } from './stored.ts';
 
 type Window = Omit<Report, 'receipt'>;
 
-const COUNTERS = Object.keys(quantitiesOf(() => 0n)) as (keyof Quantities)[];
+const COUNTERS: readonly (keyof Quantities)[] = [
+  'cpuTimeNanos',
+  'memoryByteSeconds',
+  'diskReadBytes',
+  'diskWriteBytes',
+  'diskReadOps',
+  'diskWriteOps',
+  'networkRxBytes',
+  'networkTxBytes',
+];
 
 /** The windows between readings, one reading at a time, each looked up among all others. */
 export function modelWindows(readings: readonly Reading[], notices: readonly Notice[] = []): Window[] {

@@ -30,10 +30,10 @@ export interface Notice {
 
 const NOTHING = quantitiesOf(() => 0n);
 
-/** A reading of vm-1 in boot-1, `minute` after `BASE`, whose CPU counter is `cpuTimeNanos`, and nothing else used. */
+/** A reading of vm-1 in boot-1, `atMinute` minutes after `BASE`, whose CPU counter is `cpuTimeNanos`, and nothing else used. */
 export function reading(
   customerId: string,
-  minute: number,
+  atMinute: number,
   cpuTimeNanos: bigint,
   changes: Partial<Reading> = {},
 ): Reading {
@@ -42,7 +42,7 @@ export function reading(
     customerId,
     vmId: 'vm-1',
     region: 'eu',
-    atNanos: BASE + BigInt(Math.round(minute * 60)) * 1_000_000_000n,
+    atNanos: BASE + BigInt(Math.round(atMinute * 60)) * 1_000_000_000n,
     counters: 'cumulative',
     bootId: 'boot-1',
     memoryBytesUsed: 0n,
@@ -83,6 +83,7 @@ export async function touchAround(
   await clickhouse.insert({ table: 'touched_hours', values, format: 'JSONEachRow' });
 }
 
+/** Unix nanoseconds. */
 export function minute(number: number): bigint {
   return BASE + BigInt(number) * MINUTE;
 }

@@ -204,3 +204,27 @@ it('7: expects nothing between a stop and a start, and tells gaps and time witho
   expect(await shown(told)).toEqual(ofTold);
   expect(await shown(untold)).toEqual(ofUntold);
 });
+
+it('7: expects nothing behind a stop or before a start in another hour, where the other notice is missing', async () => {
+  const [stopped, started] = [randomUUID(), randomUUID()];
+  const windows = (customerId: string) => [50, 130].map((at) => report(customerId, at, { vmId: customerId }));
+  await store(client, [...windows(stopped), ...windows(started)]);
+  await storeNotices(client, [
+    { vmId: stopped, kind: 'stopped', atNanos: minute(54), customerId: '' },
+    { vmId: started, kind: 'started', atNanos: minute(125), customerId: started },
+  ]);
+  const shown = async (customerId: string) => {
+    const { completeness, gaps } = await usageNow(customerId);
+    const minutes = gaps.map(({ startNanos, endNanos }) =>
+      [startNanos, endNanos].map((at) => Number((at - BASE) / MINUTE)),
+    );
+    return { expected: completeness.expectedNanos / MINUTE, gaps: minutes };
+  };
+  const expected = [
+    { expected: 2n + 3n, gaps: [[51, 54]] },
+    { expected: 2n + 5n, gaps: [[125, 130]] },
+  ];
+  expect([await shown(stopped), await shown(started)]).toEqual(expected);
+  await run();
+  expect([await shown(stopped), await shown(started)]).toEqual(expected);
+});

@@ -148,7 +148,7 @@ export type UsageGroup = Message<"billing.v1.UsageGroup"> & {
   vmId: string;
 
   /**
-   * The group's hour or day; the range asked for where grouped by neither.
+   * The group's hour, day or month; the range asked for where grouped by neither.
    *
    * @generated from field: google.protobuf.Timestamp start = 3;
    */
@@ -174,7 +174,7 @@ export const UsageGroupSchema: GenMessage<UsageGroup> = /*@__PURE__*/
 
 /**
  * How much of the time in which VMs ran was observed. A VM is known to have run from its first window in the range to
- * its last, and while its host said so: from its start to its stop, and up to the last heartbeat that named it.
+ * its last, and while its host said so: from its start to its stop. ListGaps also tells of heartbeats behind the last one.
  *
  * @generated from message billing.v1.Completeness
  */
@@ -222,7 +222,7 @@ export const CompletenessSchema: GenMessage<Completeness> = /*@__PURE__*/
   messageDesc(file_billing_v1_query, 3);
 
 /**
- * Over two minutes without a window for a VM that ran before and after.
+ * Over two minutes without a window of a VM that is known to have run.
  *
  * @generated from message billing.v1.UsageGap
  */
