@@ -1,9 +1,13 @@
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { BackfillAudit } from './access/backfill-audit.ts';
 import { ensureFirstKey } from './access/first-key.ts';
 import { KeyStore } from './access/key-store.ts';
 import { KnownKeys, REFRESH_MS } from './access/known-keys.ts';
+import { LocalKeys, SECRET_KEYS_FILE } from './access/secrets/local-keys.ts';
+import { hasSecrets, SecretStore } from './access/secrets/secret-store.ts';
 import type { InvoicingStore } from './billing/invoice/invoicing-store.ts';
 import type { Config, TlsPaths } from './config.ts';
 import { type Collector, startCollector } from './ingest/collector.ts';
@@ -21,9 +25,10 @@ import { repeat } from './lib/repeat.ts';
 import { authGate } from './rpc/auth.ts';
 import { CallLimits } from './rpc/call-limits.ts';
 import { keepDeadline } from './rpc/deadline.ts';
+import { DirectBatches } from './rpc/direct-batches.ts';
 import { httpHandler } from './rpc/http-handler.ts';
 import { Listener } from './rpc/listener.ts';
-import { observe } from './rpc/observe.ts';
+import { type CallOutcome, observe } from './rpc/observe.ts';
 import { OpenCalls } from './rpc/open-call.ts';
 import { rawMethods, routes, type Served } from './rpc/routes.ts';
 import { readTlsFiles } from './rpc/tls.ts';
@@ -58,6 +63,7 @@ const BODY_TIMEOUT_MS_MAX = 60_000;
 /** Of one address for what needs no key: health and reflection. */
 const PUBLIC_LIMITS = { callsPerSecondMax: 100, bodyBytesPerSecondMax: 1_000_000, callsAtOnceMax: 100 };
 const TLS_RELOAD_MS = 10_000;
+const EVENT_LOOP_LOOK_MS = 10;
 /** Hourly: what was not anchored yet could be cut off unseen. */
 const AUDIT_ANCHOR_SCHEDULE = '5 * * * *';
 const RETENTION_SCHEDULE = '41 3 * * *';
@@ -112,6 +118,7 @@ export async function startApp(
     started.add(() => telemetry.stop());
     const foundation = await startFoundation({ config, clock, events, started });
     const { keys, known, firstKeyPath } = await startKeys(foundation, started);
+    const secrets = await openSecrets(foundation);
     const { collector, live } = await startCollecting(foundation, started);
     const billing = invoicingStore(foundation);
     const jobs = startJobs(foundation, { collector, billing, started });
@@ -121,11 +128,15 @@ export async function startApp(
         return process.memoryUsage()[kind];
       });
     }
+    showEventLoop(events, started);
     const listener = await serve(foundation, {
       served: {
         keys,
         known,
+        secrets,
         billing,
+        pool: foundation.postgres.pool,
+        backup: { ...config, ...foundation.engines, ...foundation.postgres, clock, settle: settleOf(collector) },
         usage: new UsageForBilling(foundation.clickhouse),
         clickhouse: foundation.clickhouse,
         runs: new JobRuns(foundation.postgres.db),
@@ -213,6 +224,12 @@ async function startKeys(
   return { keys, known, firstKeyPath };
 }
 
+async function openSecrets({ config, clock, postgres }: Foundation): Promise<SecretStore> {
+  const path = config.secretKeysPath ?? join(config.dataDir, SECRET_KEYS_FILE);
+  const keys = await LocalKeys.open(path, async () => !(await hasSecrets(postgres.db)));
+  return new SecretStore(postgres.db, keys, clock);
+}
+
 async function startCollecting(
   { config, clock, events, clickhouse, postgres }: Foundation,
   started: Started,
@@ -272,6 +289,11 @@ async function startCollecting(
   return { collector, live };
 }
 
+/** Waits until what this process has acknowledged is stored. */
+function settleOf(collector: Collector | undefined): (signal: AbortSignal) => Promise<void> {
+  return (signal) => collector?.settle(signal) ?? Promise.resolve();
+}
+
 /** What invoices are made, read and proved from, the same for calls and for jobs. */
 function invoicingStore({ config, clock, clickhouse, postgres }: Foundation): InvoicingStore {
   return {
@@ -290,7 +312,7 @@ function startJobs(
 ): Scheduler | undefined {
   const { collector, billing, started } = given;
   if (!config.roles.has('jobs')) return undefined;
-  const settle = (signal: AbortSignal): Promise<void> => collector?.settle(signal) ?? Promise.resolve();
+  const settle = settleOf(collector);
   const rollup = rollupJob({ schedule: config.rollupSchedule, clickhouse, clock, settle });
   const invoices = invoiceJob({ schedule: config.invoiceSchedule, store: billing, settle });
   const anchors = auditAnchorJob({ schedule: AUDIT_ANCHOR_SCHEDULE, store: { db: postgres.db, clickhouse, clock } });
@@ -319,17 +341,25 @@ async function serve(
     bodyBytesAtOnceMax: config.bodyBytesAtOnceMax,
   });
   const calls = new OpenCalls(limits, config);
+  const onCall = (outcome: CallOutcome): void => events.callEnded(outcome);
+  const { ingest, known: authenticator } = given.served;
+  const jsonOptions = { alwaysEmitImplicit: true, ignoreUnknownFields: true };
+  const common = { authenticator, jsonOptions, bytesMax: config.bodyBytesMax };
   const onRequest = httpHandler({
     rpc: {
       requestGate: authGate(given.served.known),
-      interceptors: [observe((outcome) => events.callEnded(outcome)), keepDeadline],
+      interceptors: [observe(onCall), keepDeadline],
       readMaxBytes: config.bodyBytesMax,
       maxTimeoutMs: BODY_TIMEOUT_MS_MAX,
       shutdownSignal: shutdown.signal,
-      jsonOptions: { alwaysEmitImplicit: true, ignoreUnknownFields: true },
+      jsonOptions,
     },
     routes: routes(given.served),
     raw: rawMethods(given.served),
+    direct:
+      ingest === undefined
+        ? undefined
+        : new DirectBatches({ ...common, ingest, calls, onCall, timeoutMsMax: BODY_TIMEOUT_MS_MAX }),
     calls,
     pages: given.pages,
     onFailure: (reason, path) => events.requestFailed(path, reason),
@@ -347,6 +377,21 @@ async function serve(
     calls.stop();
   });
   return listener;
+}
+
+function showEventLoop(events: Events, started: Started): void {
+  const delay = monitorEventLoopDelay({ resolution: EVENT_LOOP_LOOK_MS });
+  delay.enable();
+  started.add(() => void delay.disable());
+  events.gauge(
+    'meterd_event_loop_blocked_ms',
+    'Longest time without a turn of the event loop since metrics were read',
+    () => {
+      const blockedMs = delay.max / 1e6;
+      delay.reset();
+      return blockedMs;
+    },
+  );
 }
 
 /** Looks for another certificate again and again. @returns what ends that */

@@ -4,7 +4,7 @@ import type { Key, KeyRole } from '../access/key.ts';
 import type { PeerCertificate } from '../access/peer-certificate.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { toConnectError } from './errors.ts';
-import { openCallOf } from './open-call.ts';
+import { type OpenCall, openCallOf } from './open-call.ts';
 import { callersOf } from './roles.ts';
 
 /** What checks a credential: `KnownKeys`. */
@@ -21,21 +21,35 @@ const callerKey = createContextKey<Key | undefined>(undefined, { description: 't
 export function authGate(authenticator: Authenticator): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
-      const allowed = callersOf(context.method);
-      const open = openCallOf(context.values);
-      if (allowed === 'public') {
-        open.admit({ kind: 'address', id: open.peer.address() });
-        return;
-      }
       const authorization = context.requestHeader.get('authorization');
-      const key = await authenticator.authenticate(authorization, open.peer.certificate());
-      checkRole(key, allowed, context.method);
-      open.admit({ kind: 'key', id: key.keyId });
+      const key = await admit(authenticator, context.method, authorization, openCallOf(context.values));
       context.values.set(callerKey, key);
     } catch (reason) {
       throw toConnectError(reason);
     }
   };
+}
+
+/**
+ * Lets a call in where its caller may make it.
+ * @returns the key that it came with; `undefined` where the method is open to everybody
+ * @throws CallerFault unauthenticated, permission_denied; NotNow where the caller is over a limit
+ */
+export async function admit(
+  authenticator: Authenticator,
+  method: DescMethod,
+  authorization: string | null,
+  open: OpenCall,
+): Promise<Key | undefined> {
+  const allowed = callersOf(method);
+  if (allowed === 'public') {
+    open.admit({ kind: 'address', id: open.peer.address() });
+    return undefined;
+  }
+  const key = await authenticator.authenticate(authorization, open.peer.certificate());
+  checkRole(key, allowed, method);
+  open.admit({ kind: 'key', id: key.keyId });
+  return key;
 }
 
 /** The key that the call came with. */

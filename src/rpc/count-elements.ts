@@ -5,6 +5,9 @@ import { CallerFault } from '../lib/failure.ts';
 /** As deep as protobuf's own decoders go; the contract's deepest message goes five deep. */
 const DEPTH_MAX = 100;
 const [QUOTE, BACKSLASH, COMMA, OPEN_ARRAY, OPEN_OBJECT, CLOSE_ARRAY, CLOSE_OBJECT] = Buffer.from('"\\,[{]}');
+const [ZERO, NINE, EXPONENT] = [0x30, 0x39, 0x65];
+/** 2^53 has 16 digits. */
+const LONG_DIGITS = 16;
 
 /**
  * Bounds what decoding may make of a protobuf message, without decoding it: two bytes of an empty repeated field become an
@@ -37,18 +40,27 @@ export function checkBinaryElements(input: DescMessage, message: Uint8Array, ele
   walk(input, message.length, 1);
 }
 
-/** The same for JSON, by its commas and brackets. Whether it is JSON at all is left to its parser. */
-export function checkJsonElements(text: Uint8Array, elementsMax: number): void {
-  let elements = 0;
-  let depth = 0;
-  let inString = false;
+/**
+ * The same for JSON, by its commas and brackets. Whether it is JSON at all is left to its parser.
+ * @returns whether a number in it may be one that JSON rounds: one of 16 digits or with an exponent
+ */
+export function checkJsonElements(text: Uint8Array, elementsMax: number): boolean {
+  let [elements, depth, digits] = [0, 0, 0];
+  let [inString, hasLongNumber] = [false, false];
   for (let at = 0; at < text.length; at++) {
-    const byte = text[at];
+    const byte = text[at] ?? 0;
     if (inString) {
       if (byte === BACKSLASH) at++;
       else if (byte === QUOTE) inString = false;
       continue;
     }
+    if (byte >= ZERO && byte <= NINE) {
+      if (++digits === LONG_DIGITS) hasLongNumber = true;
+      continue;
+    }
+    // Small and large letters differ by one bit.
+    if (digits > 0 && (byte | 0x20) === EXPONENT) hasLongNumber = true;
+    digits = 0;
     if (byte === QUOTE) inString = true;
     else if (byte === COMMA) elements++;
     else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
@@ -57,6 +69,7 @@ export function checkJsonElements(text: Uint8Array, elementsMax: number): void {
     } else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) depth--;
   }
   if (elements > elementsMax) throw tooMany(elementsMax);
+  return hasLongNumber;
 }
 
 /** What the bytes of a field may hold. */

@@ -28,10 +28,19 @@ export interface RawMethods {
   readonly setAside: (message: Uint8Array, values: ContextValues) => Uint8Array;
 }
 
+/** A method with a way of its own for its usual calls. */
+export interface DirectMethod {
+  readonly path: string;
+  takes(request: NodeRequest): boolean;
+  serve(request: NodeRequest, response: NodeResponse): Promise<void>;
+}
+
 export interface HttpOptions {
   readonly rpc: ConnectRouterOptions & { readonly readMaxBytes: number };
   readonly routes: (router: ConnectRouter) => void;
   readonly raw: RawMethods;
+  /** Serves some calls of a path itself; the others go the way of all. */
+  readonly direct: DirectMethod | undefined;
   readonly calls: OpenCalls;
   readonly pages: ReadonlyMap<string, Page>;
   readonly onFailure: (reason: unknown, path: string) => void;
@@ -49,6 +58,10 @@ export function httpHandler(options: HttpOptions): RequestListener {
   const aside: Serving = { ...ordinary, setAside: options.raw.setAside };
   const serve = async (request: NodeRequest, response: NodeResponse): Promise<void> => {
     const path = pathOf(request);
+    if (path === options.direct?.path && options.direct.takes(request)) {
+      await options.direct.serve(request, response);
+      return;
+    }
     const raw = isJson(request.headers['content-type']) ? undefined : rawHandlers.get(path);
     const handler = raw ?? handlers.get(path);
     const page = options.pages.get(path);
@@ -100,6 +113,8 @@ async function serveRpc(
 ): Promise<void> {
   const open = serving.calls.enter(peerOf(request));
   response.once('close', () => serving.calls.leave(open));
+  // Answered before all of its body came, a call over HTTP/2 would stay open for as long as its client likes.
+  if ('stream' in request) request.stream.once('finish', () => open.awaitsEnd(() => request.stream.close()));
   const call = callOf(request, response);
   call.contextValues.set(kOpenCall, open);
   const body = bodyOf(call, { request, open, method: handler.method, serving });

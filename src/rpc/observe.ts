@@ -17,11 +17,7 @@ export function observe(onCall: (outcome: CallOutcome) => void): Interceptor {
   return (next) => async (request) => {
     const startedMs = performance.now();
     const method = `${request.service.typeName}/${request.method.name}`;
-    const end = (error: ConnectError | undefined): void => {
-      const code = error === undefined ? 'ok' : codeName(error.code);
-      const failure = error !== undefined && isOurs(error) ? (error.cause ?? error) : undefined;
-      onCall({ method, code, durationMs: performance.now() - startedMs, failure });
-    };
+    const end = (error: ConnectError | undefined): void => onCall(outcomeOf(method, startedMs, error));
     try {
       const response = await next(request);
       if (!response.stream) {
@@ -35,6 +31,13 @@ export function observe(onCall: (outcome: CallOutcome) => void): Interceptor {
       throw error;
     }
   };
+}
+
+/** What became of a call that began at `startedMs` of `performance.now()` and ends now. */
+export function outcomeOf(method: string, startedMs: number, error: ConnectError | undefined): CallOutcome {
+  const code = error === undefined ? 'ok' : codeName(error.code);
+  const failure = error !== undefined && isOurs(error) ? (error.cause ?? error) : undefined;
+  return { method, code, durationMs: performance.now() - startedMs, failure };
 }
 
 async function* ended<T>(

@@ -12,6 +12,9 @@ export interface CallTimeouts {
   readonly workTimeoutMs: number;
 }
 
+/** For a client to notice that it was answered before all of its body was read. */
+const END_TIMEOUT_MS = 1000;
+
 /** Cuts a call that has waited for too long. */
 type Cut = (reason: ConnectError) => void;
 
@@ -80,7 +83,7 @@ class Wait {
   }
 }
 
-/** One call, from its headers to its end, with the three things that it may wait for. */
+/** One call, from its headers to its end, with what it may wait for. */
 export class OpenCall {
   /** Who is at the other end of the connection. */
   readonly peer: Peer;
@@ -89,6 +92,7 @@ export class OpenCall {
   readonly #body = new Wait();
   readonly #work = new Wait();
   readonly #client = new Wait();
+  readonly #end = new Wait();
   #admission: Admission | undefined;
   #ended = false;
 
@@ -137,15 +141,21 @@ export class OpenCall {
     this.#client.end();
   }
 
+  /** From here for a moment: the call was answered, and its client still sends. */
+  awaitsEnd(cut: Cut): void {
+    this.#end.begin(END_TIMEOUT_MS, cut);
+  }
+
   cutWhereOverdue(nowMs: number): void {
     this.#body.cutWhereOverdue(nowMs, 'the body of the call');
     this.#work.cutWhereOverdue(nowMs, 'the call');
     this.#client.cutWhereOverdue(nowMs, 'reading the answer');
+    this.#end.cutWhereOverdue(nowMs, 'the end of the call');
   }
 
   end(): void {
     this.#ended = true;
-    for (const wait of [this.#body, this.#work, this.#client]) wait.end();
+    for (const wait of [this.#body, this.#work, this.#client, this.#end]) wait.end();
     this.#admission?.end();
   }
 }

@@ -47,6 +47,19 @@ export async function sendAnswer(
   }
 }
 
+/** Sends an answer that is there as a whole. A client that does not take it for too long is cut. */
+export function sendWhole(
+  response: NodeResponse,
+  answer: { readonly status: number; readonly header: Readonly<Record<string, string>>; readonly body: Uint8Array },
+  call: OpenCall,
+): void {
+  response.statusCode = answer.status;
+  for (const [name, value] of Object.entries(answer.header)) response.setHeader(name, value);
+  response.setHeader('content-length', answer.body.length);
+  call.awaitsReader(() => cutOff(response));
+  response.end(answer.body);
+}
+
 /** What is on its way to the client is thrown away: a stream that is only closed would wait for it to be read. */
 function cutOff(response: NodeResponse): void {
   if (!('stream' in response)) {

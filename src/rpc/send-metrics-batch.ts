@@ -10,7 +10,7 @@ import type { Key } from '../access/key.ts';
 import type { Batch, Ingest } from '../ingest/accept-batch.ts';
 import type { Verdict } from '../ingest/intake.ts';
 import type { Sender } from '../ingest/window.ts';
-import { splitBatch, type WireBatch } from '../ingest/wire-batch.ts';
+import { type SplitBatch, splitBatch, type WireBatch } from '../ingest/wire-batch.ts';
 import { callerOf } from './auth.ts';
 import { notA } from './check-body.ts';
 import { toConnectError } from './errors.ts';
@@ -33,10 +33,18 @@ const kWindows = createContextKey<WireBatch | undefined>(undefined, {
  * @throws ConnectError INVALID_ARGUMENT where the message is cut off or garbled
  */
 export function setWindowsAside(message: Uint8Array, values: ContextValues): Uint8Array {
+  const { windows, rest } = splitMessage(message);
+  values.set(kWindows, windows);
+  return rest;
+}
+
+/**
+ * Takes a call's message apart, without a look into its windows.
+ * @throws ConnectError INVALID_ARGUMENT where it is cut off or garbled
+ */
+export function splitMessage(message: Uint8Array): SplitBatch {
   try {
-    const { windows, rest } = splitBatch(message);
-    values.set(kWindows, windows);
-    return rest;
+    return splitBatch(message);
   } catch (cause) {
     throw notA(BillingCollectorService.method.sendMetricsBatch.input, cause);
   }
@@ -44,12 +52,17 @@ export function setWindowsAside(message: Uint8Array, values: ContextValues): Uin
 
 /** Answers once every window that it counts as accepted or duplicate is on disk. */
 export function sendMetricsBatch(ingest: Ingest) {
-  return async (request: Batch, context: HandlerContext): Promise<Response> => {
-    const verdict = await ingest.accept(request, senderOf(callerOf(context)));
-    const response = toResponse(verdict);
-    if (verdict.refused === request.metrics.length) throw allRefused(verdict, response);
-    return response;
+  return (request: Batch, context: HandlerContext): Promise<Response> => {
+    return answerBatch(ingest, request, callerOf(context));
   };
+}
+
+/** The same for a caller that is known. @throws ConnectError where no window was taken; what `Ingest` throws */
+export async function answerBatch(ingest: Ingest, batch: Batch, key: Key): Promise<Response> {
+  const verdict = await ingest.accept(batch, senderOf(key));
+  const response = toResponse(verdict);
+  if (verdict.refused === batch.metrics.length) throw allRefused(verdict, response);
+  return response;
 }
 
 /** The same for calls whose windows were set aside. */
