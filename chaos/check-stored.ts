@@ -1,20 +1,17 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Code, ConnectError } from '@connectrpc/connect';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { setTimeout as wait } from 'node:timers/promises';
 import { QUANTITIES, QUANTITY_COLUMNS } from '../bench/generator/tally.ts';
 import { clientOf } from '../demo/clients.ts';
 import type { MeterdProcess } from '../demo/meterd-process.ts';
 import type { UsageQuantities } from '../gen/billing/v1/metrics_pb.ts';
-import { JobService } from '../gen/billing/v1/jobs_pb.ts';
 import { BillingQueryService } from '../gen/billing/v1/query_pb.ts';
-import { retry } from '../src/lib/retry.ts';
 import type { Fleet } from './fleet.ts';
+import { runJob } from './run-job.ts';
 import type { SendLog } from './send-log.ts';
 
 const POLL_MS = 20;
 const DRAIN_TIMEOUT_MS = 120_000;
-const ROLLUP_ATTEMPTS_MAX = 3_000;
 /** How many are named of what is wrong; the figures count all. */
 const NAMED_MAX = 5;
 
@@ -148,16 +145,9 @@ async function storedRows(clickhouse: ClickHouseClient, name: string): Promise<S
 }
 
 /** @returns how many customers' usage is not the sum of what is stored */
-async function compareUsage({ url, adminKey }: MeterdProcess, findings: Findings): Promise<number> {
-  const jobs = clientOf(JobService, url, adminKey);
-  // It may be running at this moment, as it does at each start.
-  await retry(() => jobs.runJob({ job: 'rollup' }), {
-    attemptsMax: ROLLUP_ATTEMPTS_MAX,
-    delayMs: POLL_MS,
-    delayMsMax: POLL_MS,
-    retryable: (reason) => reason instanceof ConnectError && reason.code === Code.Aborted,
-  });
-  const queries = clientOf(BillingQueryService, url, adminKey);
+async function compareUsage(meterd: MeterdProcess, findings: Findings): Promise<number> {
+  await runJob(meterd, 'rollup');
+  const queries = clientOf(BillingQueryService, meterd.url, meterd.adminKey);
   const { fleet } = findings;
   let wrong = 0;
   for (const [customerId, sums] of findings.sums) {

@@ -12,8 +12,8 @@ export interface LoadOptions {
   readonly lanes: number;
   /** How many of a thousand calls send a batch that was sent before. */
   readonly resendPermille: number;
-  /** Told of each answer, with the batch it is about. */
-  readonly onAnswer?: (answer: Answer, batch: number) => void;
+  /** Told of each answer, with the batch it is about, and when that was sent, as `performance.now()` has it. */
+  readonly onAnswer?: (answer: Answer, batch: number, sentMs: number) => void;
   /** Told before each call how many bytes it sends; the call waits for it. */
   readonly pace?: (bytes: number) => Promise<void>;
 }
@@ -56,6 +56,7 @@ export class Load {
     const { fleet, log, onAnswer, pace } = this.#options;
     const body = fleet.request(batch);
     await pace?.(body.length);
+    const sentMs = performance.now();
     const answer = await client.send(body);
     if (answer.kind === 'acknowledged') {
       const { accepted, duplicate, conflicting, refused } = answer.response;
@@ -64,7 +65,7 @@ export class Load {
         this.wrong.push(`batch ${batch}: ${conflicting} in conflict, ${refused} refused, though all are good`);
       }
     }
-    onAnswer?.(answer, batch);
+    onAnswer?.(answer, batch, sentMs);
     return answer;
   }
 }

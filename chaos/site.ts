@@ -166,7 +166,8 @@ export class Site {
   async #startIn(dataDir: string, environment: Readonly<Record<string, string>>): Promise<MeterdProcess> {
     const meterd = await startMeterd(dataDir, {
       METERD_LISTEN: '127.0.0.1:0',
-      METERD_LOG_LEVEL: 'silent',
+      // Errors are what rows provoke; who looks into one wants to see them.
+      METERD_LOG_LEVEL: process.env['METERD_LOG_LEVEL'] ?? 'silent',
       // Rows start meterd hundreds of times: half of a start is compiling.
       NODE_COMPILE_CACHE: join(RESULTS_FOLDER, 'compile-cache'),
       CLICKHOUSE_URL: this.clickhouseUrl,

@@ -15,6 +15,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   nbdfuse: 'libnbd-bin',
   nbdkit: 'nbdkit',
   nft: 'nftables',
+  openssl: 'openssl',
   tc: 'iproute2',
   umount: 'mount',
 };

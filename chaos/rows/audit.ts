@@ -2,10 +2,10 @@ import { Client } from 'pg';
 import type { Random } from '../../bench/generator/random.ts';
 import { clientOf } from '../../demo/clients.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
-import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
 import { KeyRole, KeyService } from '../../gen/billing/v1/keys_pb.ts';
 import { hashOf, NO_HASH } from '../../src/audit/trail.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
+import { runJob } from '../run-job.ts';
 
 const RECORDS = 40;
 
@@ -20,7 +20,7 @@ export const audit: Row = {
     const meterd = await site.start();
     const keys = clientOf(KeyService, meterd.url, meterd.adminKey);
     for (let i = 0; i < RECORDS; i++) await keys.createKey({ name: `n${i}`, role: KeyRole.COLLECTOR, regions: ['*'] });
-    await clientOf(JobService, meterd.url, meterd.adminKey).runJob({ job: 'audit-anchor' });
+    await runJob(meterd, 'audit-anchor');
     const service = clientOf(AuditService, meterd.url, meterd.adminKey);
     const superuser = new Client({ connectionString: site.databaseUrl });
     await superuser.connect();
@@ -78,8 +78,8 @@ const EDITS: Readonly<Record<string, Edit>> = {
     await db.query('UPDATE audit_records SET sequence = sequence + 1000000 WHERE sequence >= $1', [at]);
     await db.query('UPDATE audit_records SET sequence = sequence - 999999 WHERE sequence >= 1000000');
     await db.query(
-      `INSERT INTO audit_records SELECT $1, at, actor, 'key.created', 'forged', detail, previous_hash, hash
-       FROM audit_records WHERE sequence = $1 + 1`,
+      `INSERT INTO audit_records SELECT $1::bigint, at, actor, 'key.created', 'forged', detail, previous_hash, hash
+       FROM audit_records WHERE sequence = $1::bigint + 1`,
       [at],
     );
   },

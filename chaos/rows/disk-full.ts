@@ -24,7 +24,12 @@ const MIB = 1024 * 1024;
 const SPOOL_DISK_MIB = 64;
 /** meterd keeps 256 MiB of its disk free, and needs two segments of 64 MiB. */
 const METERD_DISK_MIB = 512;
-const CLICKHOUSE_DISK_MIB = 768;
+const CLICKHOUSE_DISK_MIB = 1024;
+/**
+ * So much is left of ClickHouse's disk when it is filled, less than it keeps free: a file that takes the very last bytes
+ * under a running merge spoils what that merges, which is told in docs/reliability.md.
+ */
+const CLICKHOUSE_LEFT_MIB = 64;
 const WINDOWS_PER_BATCH = 20;
 const LANES = 4;
 const RECOVERY_MS_MAX = 5_000;
@@ -135,9 +140,13 @@ async function fillUnderMeterd(context: Context, counts: Counts): Promise<Totals
     while (log.acknowledged.size <= before) await wait(5);
   };
   for (let trial = 0; trial < trials; trial++) {
-    for (const disk of [site.dataDir, join(site.engines.folder, 'clickhouse')]) {
+    const disks = [
+      { disk: site.dataDir, leftMib: 0 },
+      { disk: join(site.engines.folder, 'clickhouse'), leftMib: CLICKHOUSE_LEFT_MIB },
+    ];
+    for (const { disk, leftMib } of disks) {
       await untilMore();
-      await fill(disk, Number.MAX_SAFE_INTEGER);
+      await fill(disk, Number.MAX_SAFE_INTEGER, leftMib * MIB);
       await wait(FULL_MS);
       await empty(disk);
       const startedMs = performance.now();
@@ -156,10 +165,10 @@ async function fillUnderMeterd(context: Context, counts: Counts): Promise<Totals
 }
 
 /** Takes up so many bytes of a disk, or all that is free where that is less. Others write to it meanwhile. */
-async function fill(disk: string, bytesMax: number): Promise<void> {
+async function fill(disk: string, bytesMax: number, leftBytes = 0): Promise<void> {
   const take = async (): Promise<void> => {
     const { bavail, bsize } = await statfs(disk);
-    const bytes = Math.min(bytesMax, bavail * bsize);
+    const bytes = Math.min(bytesMax, bavail * bsize - leftBytes);
     if (bytes > 0) await run(tool('fallocate'), ['-l', String(bytes), join(disk, 'filler')]);
   };
   await retry(take, { attemptsMax: 100, delayMs: 1, delayMsMax: 5 });

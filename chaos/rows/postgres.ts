@@ -5,7 +5,6 @@ import { clientOf } from '../../demo/clients.ts';
 import type { MeterdProcess } from '../../demo/meterd-process.ts';
 import { CustomerService } from '../../gen/billing/v1/customers_pb.ts';
 import { InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
-import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
 import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
 import { messageOf } from '../../src/lib/failure.ts';
 import { retry } from '../../src/lib/retry.ts';
@@ -13,6 +12,7 @@ import { untilDrained } from '../check-stored.ts';
 import { SendClient } from '../client.ts';
 import { Fleet } from '../fleet.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
+import { runJob } from '../run-job.ts';
 import type { Site } from '../site.ts';
 
 const CUSTOMERS = 20;
@@ -38,13 +38,17 @@ export const postgres: Row = {
     const plans = clientOf(PlanService, meterd.url, meterd.adminKey);
     await plans.publishPlan({ planId: PLAN, currency: 'USD', rates: RATES, validFrom: timestampFromMs(VALID_FROM_MS) });
     const client = new SendClient(meterd.url, await site.collectorKey(meterd));
-    const counts = { kills: 0, customers: 0, notProved: 0, acksWhileAway: 0 };
+    const counts = { kills: 0, customers: 0, notProved: 0, acksWhileAway: 0, runsFailed: 0 };
     for (; counts.kills < trials; counts.kills++) {
       const fleet = new Fleet({ name: `pg${counts.kills}`, seed, windowsPerBatch: CUSTOMERS, customers: CUSTOMERS });
       for (let batch = 0; batch < BATCHES; batch++) await client.send(fleet.request(batch));
       await subscribe(meterd, fleet);
       await untilDrained(meterd);
-      const closing = close(meterd, periodOf(fleet), context.note);
+      const onFailed = (reason: unknown): void => {
+        counts.runsFailed++;
+        if (counts.runsFailed % 100 === 0) context.note(`${counts.runsFailed} runs have failed: ${messageOf(reason)}`);
+      };
+      const closing = close(meterd, periodOf(fleet), onFailed);
       await wait(random.between(0, 400));
       await site.engines.killPostgres();
       if ((await client.send(fleet.request(BATCHES))).kind === 'acknowledged') counts.acksWhileAway++;
@@ -63,6 +67,7 @@ export const postgres: Row = {
       observed: { ...counts, ...books, missing: Math.abs(counts.customers - books.invoices) },
       limit: {
         kills: { atLeast: trials },
+        runsFailed: { atLeast: 1 },
         acksWhileAway: { atLeast: trials },
         notProved: NONE,
         missing: NONE,
@@ -89,13 +94,14 @@ async function subscribe({ url, adminKey }: MeterdProcess, fleet: Fleet): Promis
 }
 
 /** Asks for the run until one ends well: each that PostgreSQL took away has failed. */
-async function close({ url, adminKey }: MeterdProcess, period: string, note: (text: string) => void): Promise<void> {
-  const jobs = clientOf(JobService, url, adminKey);
-  await retry(() => jobs.runJob({ job: 'invoices', period }), {
+async function close(meterd: MeterdProcess, period: string, onFailed: (reason: unknown) => void): Promise<void> {
+  const run = async (): Promise<void> => {
+    await runJob(meterd, 'rollup');
+    await runJob(meterd, 'invoices', period);
+  };
+  await retry(run, {
     ...CLOSE_AGAIN,
-    onRetry: (reason, attempt) => {
-      if (attempt % 50 === 0) note(`closing ${period} has failed ${attempt} times: ${messageOf(reason)}`);
-    },
+    onRetry: onFailed,
   });
 }
 
