@@ -6,6 +6,8 @@ export type Role = 'collector' | 'query' | 'jobs';
 /** Everything that can be set, typed and with units. One variable each; the README has the table. */
 export interface Config {
   readonly dataDir: string;
+  /** Of the keys that secrets are encrypted under; `undefined`: in the data folder. */
+  readonly secretKeysPath: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly roles: ReadonlySet<Role>;
@@ -113,6 +115,7 @@ const CRON = /^\S+( \S+){4,5}$/;
 /** Each variable with its fallback; `allowed` completes "must be …". */
 const VARIABLES = z.object({
   METERD_DATA_DIR: text('./data', /./, 'a folder'),
+  METERD_SECRET_KEYS_FILE: z.string().optional().meta({ allowed: 'a file' }),
   METERD_LISTEN: listen(),
   METERD_ROLES: roles(),
   CLICKHOUSE_URL: url('http:', 'https:'),
@@ -130,8 +133,8 @@ const VARIABLES = z.object({
   METERD_LIVE_SUBSCRIBERS_MAX: whole(1000, 1, 100_000),
   METERD_CONNECTIONS_MAX: whole(4096, 1, 1_000_000),
   METERD_STREAMS_PER_CONNECTION_MAX: whole(256, 1, 100_000),
-  METERD_RECEIVE_SECONDS_MAX: whole(12, 1, 600),
-  METERD_SEND_SECONDS_MAX: whole(12, 1, 600),
+  METERD_RECEIVE_SECONDS_MAX: whole(10, 1, 600),
+  METERD_SEND_SECONDS_MAX: whole(10, 1, 600),
   METERD_CALL_SECONDS_MAX: whole(600, 1, 86_400),
   METERD_IDLE_SECONDS_MAX: whole(75, 1, 86_400),
   METERD_BODIES_MIB_MAX: whole(64, 1, 65_536),
@@ -207,6 +210,7 @@ function allowedFor(variable: string): string {
 function toConfig(values: z.output<typeof VARIABLES>): Config {
   return {
     dataDir: values.METERD_DATA_DIR,
+    secretKeysPath: values.METERD_SECRET_KEYS_FILE,
     host: values.METERD_LISTEN.host,
     port: values.METERD_LISTEN.port,
     roles: values.METERD_ROLES,

@@ -21,6 +21,8 @@ export const KNOWN_MS_MAX = 3_600_000;
 const MISSES_MAX = 10_000;
 const MISS_MS = 5_000;
 const LOOKUPS_MAX = 16;
+/** A credential, and nothing behind it. */
+const BEARER = /^bearer (\S+)$/i;
 
 /**
  * Checks credentials against the last known set of keys, so that the ack depends on no database. The set is read anew
@@ -69,8 +71,8 @@ export class KnownKeys {
   async authenticate(authorization: string | null, certificate?: PeerCertificate): Promise<Key> {
     if (authorization === null && certificate !== undefined) return this.#authenticateHost(certificate);
     if (authorization === null) throw unauthenticated('the Authorization header is missing: send "Bearer <key>"');
-    const [scheme, text] = authorization.split(' ', 2);
-    const credential = scheme?.toLowerCase() === 'bearer' ? parseCredential(text ?? '') : undefined;
+    const [, text] = BEARER.exec(authorization) ?? [];
+    const credential = text === undefined ? undefined : parseCredential(text);
     if (credential === undefined) {
       throw unauthenticated('the Authorization header is not "Bearer meterd_<id>_<secret>"');
     }

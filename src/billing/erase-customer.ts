@@ -39,6 +39,8 @@ export interface EraseStore extends BillingStore {
   readonly eraseUsage: (customerId: string, rollupEnded: () => Promise<void>, signal: AbortSignal) => Promise<void>;
   /** @returns the ids of the customer's keys, which are gone with the transaction */
   readonly eraseKeys: (transaction: Transaction<Database>, customerId: string) => Promise<string[]>;
+  /** @returns how many secrets the customer had */
+  readonly eraseSecrets: (transaction: Transaction<Database>, customerId: string) => Promise<number>;
 }
 
 /** The job's lock, as the scheduler takes it. */
@@ -174,6 +176,7 @@ async function complete(store: EraseStore, receipt: ErasureReceipt, actor: strin
   return store.db.transaction().execute(async (transaction) => {
     const at = new Date(store.clock.nowMs());
     const keys = await store.eraseKeys(transaction, customerId);
+    const secrets = await store.eraseSecrets(transaction, customerId);
     const discounts = await transaction
       .deleteFrom('discounts')
       .where('customer_id', '=', customerId)
@@ -188,6 +191,7 @@ async function complete(store: EraseStore, receipt: ErasureReceipt, actor: strin
       ...receipt.removed,
       ...above0({
         api_keys: keys.length,
+        secrets,
         discounts: Number(discounts.numDeletedRows),
         'names in customers': Number(names.numUpdatedRows),
       }),

@@ -3,6 +3,7 @@ import { ConnectError } from '@connectrpc/connect';
 import { Command, CommanderError } from 'commander';
 import { messageOf } from '../lib/failure.ts';
 import { auditCommands } from './audit.ts';
+import { backupCommand } from './backup.ts';
 import { closingCommands } from './closing.ts';
 import { conflictCommands } from './conflict.ts';
 import { creditNoteCommands } from './credit-note.ts';
@@ -17,6 +18,7 @@ import { paymentCommands } from './payment.ts';
 import { planCommands } from './plan.ts';
 import { rateCommands } from './rate.ts';
 import { refusedCommands } from './refused.ts';
+import { secretCommands } from './secret.ts';
 import { sellerCommands } from './seller.ts';
 import { BadUsage, type GlobalOptions, Session } from './session.ts';
 import { subscriptionCommands } from './subscription.ts';
@@ -41,8 +43,10 @@ const GROUPS = [
   closingCommands,
   jobCommands,
   keyCommands,
+  secretCommands,
   auditCommands,
   ledgerCommands,
+  backupCommand,
 ];
 
 function build(): Command {

@@ -91,11 +91,8 @@ export class Lifecycle {
       region,
       vm_ids: vmIds.map((vmId) => parseId('active_vms', vmId)),
     };
-    const touched = new TouchedHours();
-    if (vmIds.length > 0) {
-      touchAround(touched, onlyCustomerOf(sender), nowNanos, nowNanos, boundsAt(nowNanos, this.#options));
-    }
-    await this.#store(encodeEvidence('heartbeats', [heartbeat]), touched);
+    // No hour is computed from it: gaps are looked for in heartbeats where they are listed.
+    await this.#store(encodeEvidence('heartbeats', [heartbeat]), new TouchedHours());
   }
 
   #store(evidence: EvidenceRows, touched: TouchedHours): Promise<void> {

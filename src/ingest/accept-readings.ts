@@ -13,7 +13,7 @@ import {
   type Verdict,
   type WindowFault,
 } from './intake.ts';
-import { linkReadings, type Reading, type SampleRow, sampleRow } from './reading.ts';
+import { type Reading, type SampleRow, sampleRow } from './reading.ts';
 import { ReadingWalk } from './reading-walk.ts';
 import { encodeRecord, TouchedHours } from './record.ts';
 import type { RefusedWindow } from './refused.ts';
@@ -33,8 +33,6 @@ export interface ReportedReading {
 /** One call's readings. */
 export interface ReadingBatch {
   readonly reports: readonly ReportedReading[];
-  /** Whether all are of one VM and follow each other without one between. */
-  readonly isSeries: boolean;
   readonly instanceId: string;
 }
 
@@ -86,12 +84,11 @@ export class ReadingIntake {
     const provenance = { credentialId: sender.credentialId, instanceId, receivedAtNanos };
     const bounds = boundsAt(nowNanos, this.#options);
     const parsed = parseAll(batch, sender, bounds);
-    const links = batch.isSeries ? linkReadings([...parsed.readings.values()]) : undefined;
     const sync: Sync = { done: undefined };
     const call = { bounds, sync, number: recent.begin(sync) };
     const fresh = nothingFresh();
     for (const [index, reading] of parsed.readings) {
-      this.#settle(index, sampleRow(reading, links?.get(reading), provenance), call, fresh);
+      this.#settle(index, sampleRow(reading, provenance), call, fresh);
     }
     await this.#store(fresh, call);
     await Promise.all(fresh.awaited);

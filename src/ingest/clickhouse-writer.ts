@@ -118,6 +118,8 @@ export class ClickHouseWriter<Position> {
   async settle(signal: AbortSignal): Promise<void> {
     const records = this.#appliedRecords + this.#options.spool.stats().unappliedRecords;
     if (this.#appliedRecords >= records) return;
+    // A signal that has fired tells its listeners nothing: stopping would wait for ever.
+    signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = { records, resolve };
     const onAbort = (): void => reject(signal.reason);

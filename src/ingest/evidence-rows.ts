@@ -9,38 +9,11 @@ interface ValueOf {
 }
 
 /**
- * The tables whose rows a spool record may hold, with their columns in ClickHouse's `RowBinary`: one after another, integers
- * little-endian (https://clickhouse.com/docs/interfaces/formats/RowBinary). Times are Unix nanoseconds from 1970 on. Windows
- * are there as records of version 1 have them. Changing the order changes what lies in every spool: it needs a new record
- * version.
+ * The tables beside `windows` whose rows a spool record may hold, with their columns in ClickHouse's `RowBinary`: one after
+ * another, integers little-endian (https://clickhouse.com/docs/interfaces/formats/RowBinary). Times are Unix nanoseconds from
+ * 1970 on. Changing the order changes what lies in every spool: it needs a new record version.
  */
 export const EVIDENCE_COLUMNS = {
-  windows: {
-    customer_id: 'text',
-    vm_id: 'text',
-    window_start: 'word',
-    window_end: 'word',
-    value_hash: 'word',
-    region: 'text',
-    cpu_time_nanos: 'word',
-    cpu_utilization_pct: 'word',
-    cpu_cores_used: 'word',
-    memory_bytes_used: 'word',
-    memory_bytes_peak: 'word',
-    memory_byte_seconds: 'word',
-    disk_read_bytes: 'word',
-    disk_write_bytes: 'word',
-    disk_read_ops: 'word',
-    disk_write_ops: 'word',
-    network_rx_bytes: 'word',
-    network_tx_bytes: 'word',
-    sampled_at: 'word',
-    boot_id: 'text',
-    instance_id: 'text',
-    sequence: 'word',
-    credential_id: 'text',
-    precedence: 'word',
-  },
   counter_samples: {
     customer_id: 'text',
     vm_id: 'text',

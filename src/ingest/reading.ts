@@ -31,18 +31,10 @@ export interface Reading {
   readonly networkTxBytes: bigint;
 }
 
-/** The reading of the same batch that comes before one. */
-interface Link {
-  readonly linkedToNanos: bigint;
-  /** The integral of the memory in use since then, by the mean of both readings, rounded down. */
-  readonly memoryByteSeconds: bigint;
-}
-
 export type SampleRow = EvidenceRow<'counter_samples'>;
 
 /** As the enum of `counter_samples` has them. */
 const KIND_NUMBERS = { delta: 1, cumulative: 2 } as const satisfies Record<CounterKind, number>;
-const UINT64_END = 1n << 64n;
 
 /**
  * A window of a batch of totals: what its counters were at `window_end`.
@@ -114,34 +106,8 @@ export function parseSample(sample: VMMetrics, vm: SampledVm, sender: Sender, bo
   };
 }
 
-/** For each reading of one VM, given in any order, the one before it in time. The first has none. */
-export function linkReadings(readings: readonly Reading[]): Map<Reading, Link> {
-  const links = new Map<Reading, Link>();
-  let before: Reading | undefined;
-  for (const reading of readings.toSorted((a, b) => Number(a.sampledAtNanos - b.sampledAtNanos))) {
-    const nanos = before === undefined ? 0n : reading.sampledAtNanos - before.sampledAtNanos;
-    if (before !== undefined && nanos > 0n) {
-      const memoryByteSeconds = ((before.memoryBytesUsed + reading.memoryBytesUsed) * nanos) / 2_000_000_000n;
-      // One that is too large for its column is left to whoever computes with more bits.
-      if (memoryByteSeconds < UINT64_END) {
-        links.set(reading, { linkedToNanos: before.sampledAtNanos, memoryByteSeconds });
-      }
-    }
-    before = reading;
-  }
-  return links;
-}
-
 /** A reading as a row of `counter_samples`. */
-export function sampleRow(
-  reading: Reading,
-  link: Link | undefined,
-  provenance: Omit<Provenance, 'sequence'>,
-): SampleRow {
-  const { linkedToNanos, memoryByteSeconds } = link ?? {
-    linkedToNanos: 0n,
-    memoryByteSeconds: reading.memoryByteSeconds,
-  };
+export function sampleRow(reading: Reading, provenance: Omit<Provenance, 'sequence'>): SampleRow {
   return {
     customer_id: reading.customerId,
     vm_id: reading.vmId,
@@ -150,10 +116,11 @@ export function sampleRow(
     counters: KIND_NUMBERS[reading.counters],
     boot_id: reading.bootId,
     region: reading.region,
-    linked_to: linkedToNanos,
+    // Nothing is derived from the order within a batch, so none is noted.
+    linked_to: 0n,
     cpu_time_nanos: reading.cpuTimeNanos,
     memory_bytes_used: reading.memoryBytesUsed,
-    memory_byte_seconds: memoryByteSeconds,
+    memory_byte_seconds: reading.memoryByteSeconds,
     disk_read_bytes: reading.diskReadBytes,
     disk_write_bytes: reading.diskWriteBytes,
     disk_read_ops: reading.diskReadOps,

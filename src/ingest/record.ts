@@ -1,5 +1,5 @@
 import type { EvidenceRows, EvidenceTable } from './evidence-rows.ts';
-import { blockParts, NO_WINDOWS, readBlock, type WindowBlock } from './window-block.ts';
+import { blockParts, readBlock, type WindowBlock } from './window-block.ts';
 
 /**
  * What one spool record holds: which hours its contents touch, windows column by column, and rows of other tables. The
@@ -7,13 +7,11 @@ import { blockParts, NO_WINDOWS, readBlock, type WindowBlock } from './window-bl
  *
  * | bytes | content |
  * | --- | --- |
- * | 1 | version, 2; 1 where it was written before there were columns |
+ * | 1 | version, 2 |
  * | 3 | zero |
  * | 4 | length of the head, little-endian |
  * | head | JSON: `{"rows": count, "touched": [[customer, hour in Unix seconds], …]}`, with `"evidence": [[table, count, bytes], …]` where there is more than windows |
  * | rest | windows, as `window-block.ts` says; then the other tables' rows in the head's order, as `evidence-rows.ts` does |
- *
- * In version 1 the rest is windows as rows, which are stored in the way of the other tables' rows.
  */
 export interface SpoolRecord {
   /** Of windows. */
@@ -31,9 +29,7 @@ interface Head {
 }
 
 const VERSION = 2;
-const VERSION_OF_ROWS = 1;
 const PREFIX_BYTES = 8;
-const NO_WINDOWS_BYTES = Buffer.concat(blockParts(NO_WINDOWS));
 
 /** The hours that windows reach into, per customer, each pair once. */
 export class TouchedHours {
@@ -76,17 +72,13 @@ export function encodeRecord(
 export function decodeRecord(payload: Uint8Array): SpoolRecord {
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
   const version = bytes.readUInt8(0);
-  if (version !== VERSION && version !== VERSION_OF_ROWS) {
+  if (version !== VERSION) {
     throw new Error(
-      `spool record of version ${version}: this meterd reads versions ${VERSION_OF_ROWS} and ${VERSION}; drain it with the meterd that wrote it`,
+      `spool record of version ${version}: this meterd reads version ${VERSION}; drain it with the meterd that wrote it`,
     );
   }
   const rowsFrom = PREFIX_BYTES + bytes.readUInt32LE(4);
   const head: Head = JSON.parse(bytes.toString('utf8', PREFIX_BYTES, rowsFrom));
-  if (version === VERSION_OF_ROWS) {
-    const windows = { table: 'windows', rowCount: head.rows, rows: bytes.subarray(rowsFrom) } as const;
-    return { rowCount: 0, touched: head.touched, rows: NO_WINDOWS_BYTES, evidence: [windows] };
-  }
   const list = head.evidence ?? [];
   const rowsEnd = list.reduce((end, [, , length]) => end - length, bytes.length);
   let at = rowsEnd;

@@ -18,6 +18,8 @@ export interface SplitBatch {
 
 /** The field `metrics` of `SendMetricsBatchRequest`. */
 const METRICS = 1;
+/** The most that can be allowed in one batch. */
+const WINDOWS_MAX = 100_000;
 /** What most batches have. */
 const WINDOWS_USUAL = 1024;
 
@@ -30,11 +32,14 @@ export function splitBatch(message: Uint8Array): SplitBatch {
   const rest: Uint8Array[] = [];
   let bounds = new Uint32Array(2 * WINDOWS_USUAL);
   let length = 0;
+  let restStart = 0;
   while (reader.pos < reader.len) {
     const start = reader.pos;
     const [field, wireType] = reader.tag();
     if (field === METRICS && wireType === WireType.LengthDelimited) {
+      if (start > restStart) rest.push(message.subarray(restStart, start));
       const bytes = reader.uint32();
+      if (length === WINDOWS_MAX) throw new RangeError(`more than ${WINDOWS_MAX} windows`);
       if (2 * length === bounds.length) bounds = grown(bounds);
       bounds[2 * length] = reader.pos;
       reader.pos += bytes;
@@ -42,11 +47,10 @@ export function splitBatch(message: Uint8Array): SplitBatch {
       length++;
       // As the reader itself says it where it skips.
       if (reader.pos > reader.len) throw new RangeError('premature EOF');
-    } else {
-      reader.skip(wireType, field);
-      rest.push(message.subarray(start, reader.pos));
-    }
+      restStart = reader.pos;
+    } else reader.skip(wireType, field);
   }
+  if (reader.pos > restStart) rest.push(message.subarray(restStart, reader.pos));
   return { windows: { bytes: message, length, bounds }, rest: Buffer.concat(rest) };
 }
 

@@ -28,7 +28,7 @@ export function billagedSendMetricsBatch(readings: ReadingIntake) {
       parse: (from, bounds) => parseSample(sample, vm, from, bounds),
       shown: () => shownAs(sample, vm),
     }));
-    const verdict = await readings.accept({ reports, isSeries: true, instanceId: '' }, sender);
+    const verdict = await readings.accept({ reports, instanceId: '' }, sender);
     if (verdict.refused > 0) throw refusal(verdict);
     return { success: true, message: messageOf(verdict) };
   };

@@ -3,6 +3,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { EraseCustomerRequest, EraseCustomerResponseSchema } from '../../gen/billing/v1/customers_pb.ts';
 import { eraseKeysOf } from '../access/erase-keys.ts';
+import { eraseSecretsOf } from '../access/secrets/secret-store.ts';
 import type { KnownKeys } from '../access/known-keys.ts';
 import { eraseCustomer as erase, type EraseStore } from '../billing/erase-customer.ts';
 import type { BillingStore } from '../billing/store.ts';
@@ -17,6 +18,7 @@ export function eraseCustomer({ db, clock }: BillingStore, clickhouse: ClickHous
     countUsage: (customerId, signal) => countUsage(clickhouse, customerId, signal),
     eraseUsage: (customerId, rollupEnded, signal) => eraseUsage(clickhouse, customerId, rollupEnded, signal),
     eraseKeys: eraseKeysOf,
+    eraseSecrets: eraseSecretsOf,
   };
   return async (
     request: EraseCustomerRequest,

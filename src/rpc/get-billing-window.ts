@@ -1,14 +1,14 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { ClickHouseClient } from '@clickhouse/client';
 import type { GetBillingWindowRequest, GetBillingWindowResponseSchema } from '../../gen/billing/v1/query_pb.ts';
 import { billingWindow } from '../usage/billing-window.ts';
 import { customerInScope } from './auth.ts';
 import { requireNanos, toTimestamp } from './fields.ts';
+import type { Readable } from './readable-store.ts';
 import { toQuantitiesMessage } from './usage-message.ts';
 import { toReportMessage } from './window-report-message.ts';
 
-export function getBillingWindow(clickhouse: ClickHouseClient) {
+export function getBillingWindow(readable: Readable) {
   return async (
     request: GetBillingWindowRequest,
     context: HandlerContext,
@@ -19,7 +19,7 @@ export function getBillingWindow(clickhouse: ClickHouseClient) {
       startNanos: requireNanos('window_start', request.windowStart),
       endNanos: request.windowEnd === undefined ? undefined : requireNanos('window_end', request.windowEnd),
     };
-    const { report, conflicting, hours } = await billingWindow(clickhouse, asked, context.signal);
+    const { report, conflicting, hours } = await billingWindow(readable(context).clickhouse, asked, context.signal);
     return {
       report: toReportMessage(report),
       conflicting: conflicting.map(toReportMessage),

@@ -7,15 +7,16 @@ import type {
 import { DocumentFormat } from '../../gen/billing/v1/invoices_pb.ts';
 import { creditNoteDocument } from '../billing/documents/invoice-document.ts';
 import { getInvoice } from '../billing/invoice/read-invoices.ts';
-import type { BillingStore } from '../billing/store.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { creditNoteInScope } from './credit-note-in-scope.ts';
+import type { Readable } from './readable-store.ts';
 
-export function getCreditNoteDocument(store: BillingStore) {
+export function getCreditNoteDocument(readable: Readable) {
   return async (
     { creditNoteId, format }: GetCreditNoteDocumentRequest,
     context: HandlerContext,
   ): Promise<MessageInitShape<typeof GetCreditNoteDocumentResponseSchema>> => {
+    const store = readable(context);
     const note = await creditNoteInScope(store, context, creditNoteId);
     if (format !== DocumentFormat.PDF) {
       const message = `format: ${String(format)} cannot be had of a credit note; PDF (1) can`;

@@ -1,6 +1,5 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { ClickHouseClient } from '@clickhouse/client';
 import {
   type GetCustomerUsageRequest,
   type GetCustomerUsageResponseSchema,
@@ -10,9 +9,10 @@ import { CallerFault } from '../lib/failure.ts';
 import { customerUsage, type UsageDimension as Dimension } from '../usage/customer-usage.ts';
 import { customerInScope } from './auth.ts';
 import { requireNanos, toTimestamp } from './fields.ts';
+import type { Readable } from './readable-store.ts';
 import { toQuantitiesMessage } from './usage-message.ts';
 
-export function getCustomerUsage(clickhouse: ClickHouseClient) {
+export function getCustomerUsage(readable: Readable) {
   return async (
     request: GetCustomerUsageRequest,
     context: HandlerContext,
@@ -28,6 +28,7 @@ export function getCustomerUsage(clickhouse: ClickHouseClient) {
       pageSize,
       pageToken,
     };
+    const { clickhouse } = readable(context);
     const { groups, total, completeness, gaps, nextPageToken } = await customerUsage(clickhouse, asked, context.signal);
     return {
       groups: groups.map((group) => ({

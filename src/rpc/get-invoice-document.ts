@@ -8,17 +8,18 @@ import {
 } from '../../gen/billing/v1/invoices_pb.ts';
 import { invoiceDocument, textDocument } from '../billing/documents/invoice-document.ts';
 import type { Invoice } from '../billing/invoice/invoice.ts';
-import type { BillingStore } from '../billing/store.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { invoiceInScope } from './invoice-in-scope.ts';
 import { toInvoiceMessage } from './invoice-message.ts';
+import type { Readable } from './readable-store.ts';
 
-export function getInvoiceDocument(store: BillingStore) {
+export function getInvoiceDocument(readable: Readable) {
   return async (
     request: GetInvoiceDocumentRequest,
     context: HandlerContext,
   ): Promise<MessageInitShape<typeof GetInvoiceDocumentResponseSchema>> => {
     const { format, invoiceId } = request;
+    const store = readable(context);
     const invoice = await invoiceInScope(store, context, invoiceId);
     switch (format) {
       case DocumentFormat.PDF:

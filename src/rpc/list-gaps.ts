@@ -1,17 +1,17 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { ClickHouseClient } from '@clickhouse/client';
 import type { GapSchema, ListGapsRequest, ListGapsResponseSchema } from '../../gen/billing/v1/gaps_pb.ts';
 import { type Gap, type GapKey, listGaps as list } from '../usage/gaps.ts';
 import { customerInScope } from './auth.ts';
 import { pageSize, requireNanos, toTimestamp } from './fields.ts';
 import { fromPageToken, pageOf } from './page-token.ts';
+import type { Readable } from './readable-store.ts';
 import { toQuantitiesMessage } from './usage-message.ts';
 
 /** The start in Unix nanoseconds, and the VM. Ids have no control characters. */
 const TOKEN = /^\d{1,19}\0[^\0]+$/u;
 
-export function listGaps(clickhouse: ClickHouseClient) {
+export function listGaps(readable: Readable) {
   return async (
     request: ListGapsRequest,
     context: HandlerContext,
@@ -24,7 +24,7 @@ export function listGaps(clickhouse: ClickHouseClient) {
       vmIds: request.vmIds,
     };
     const after = toKey(fromPageToken(request.pageToken, TOKEN));
-    const rows = await list(clickhouse, filter, { after, limit: size + 1 }, context.signal);
+    const rows = await list(readable(context).clickhouse, filter, { after, limit: size + 1 }, context.signal);
     const { page, nextPageToken } = pageOf(rows, size, ({ startNanos, vmId }) => [startNanos, vmId].join('\0'));
     return { gaps: page.map(toMessage), nextPageToken };
   };

@@ -3,16 +3,16 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ListInvoicesRequest, ListInvoicesResponseSchema } from '../../gen/billing/v1/invoices_pb.ts';
 import { listInvoices as list } from '../billing/invoice/read-invoices.ts';
 import { parsePeriod } from '../billing/period.ts';
-import type { BillingStore } from '../billing/store.ts';
 import { customerInScope } from './auth.ts';
 import { optionalDate, pageSize } from './fields.ts';
 import { parseInvoiceState, toInvoiceMessage } from './invoice-message.ts';
 import { fromPageToken, pageOf } from './page-token.ts';
+import type { Readable } from './readable-store.ts';
 
 /** Start of the period in Unix milliseconds, and the invoice. */
 const TOKEN = /^\d{1,15} [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-export function listInvoices({ db }: BillingStore) {
+export function listInvoices(readable: Readable) {
   return async (
     request: ListInvoicesRequest,
     context: HandlerContext,
@@ -27,7 +27,7 @@ export function listInvoices({ db }: BillingStore) {
       dueBefore: optionalDate('due_before', request.dueBefore),
       before: token === undefined ? undefined : parseToken(token),
     };
-    const rows = await list(db, filter, size + 1);
+    const rows = await list(readable(context).db, filter, size + 1);
     const { page, nextPageToken } = pageOf(rows, size, ({ periodStart, invoiceId }) => {
       return `${periodStart.getTime()} ${invoiceId}`;
     });

@@ -2,6 +2,7 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { BillingService as BillagedService } from '../../gen/billaged/v1/billing_pb.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
 import { BillingService as OldBillagedService } from '../../gen/billing/v1/billaged_pb.ts';
+import { BackupService } from '../../gen/billing/v1/backup_pb.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { ConflictService } from '../../gen/billing/v1/conflicts_pb.ts';
 import { CreditNoteService } from '../../gen/billing/v1/credit_notes_pb.ts';
@@ -16,6 +17,7 @@ import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
 import { BillingQueryService } from '../../gen/billing/v1/query_pb.ts';
 import { RateService } from '../../gen/billing/v1/rates_pb.ts';
 import { RefusedWindowService } from '../../gen/billing/v1/refused_pb.ts';
+import { SecretService } from '../../gen/billing/v1/secrets_pb.ts';
 import { Health } from '../../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import type { KeyRole } from '../access/key.ts';
@@ -98,7 +100,9 @@ const ROLES: ReadonlyMap<string, Readonly<Record<string, Callers>>> = new Map([
   of(GapService, { listGaps: READERS }),
   of(JobService, { runJob: STAFF, listJobRuns: STAFF }),
   of(AuditService, { listAuditRecords: STAFF, verifyAudit: STAFF }),
+  of(BackupService, { createBackup: ADMINS }),
   of(KeyService, { createKey: ADMINS, listKeys: ADMINS, revokeKey: ADMINS }),
+  of(SecretService, { putSecret: ADMINS, listSecrets: ADMINS, deleteSecret: ADMINS, rotateSecrets: ADMINS }),
   of(Health, { check: 'public', watch: 'public' }),
   of(ServerReflection, { serverReflectionInfo: 'public' }),
 ]);

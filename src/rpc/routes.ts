@@ -1,9 +1,11 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { ClickHouseClient } from '@clickhouse/client';
+import type { Pool } from 'pg';
 import { BillingService as BillagedService } from '../../gen/billaged/v1/billing_pb.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
 import { BillingService as OldBillagedService } from '../../gen/billing/v1/billaged_pb.ts';
+import { BackupService } from '../../gen/billing/v1/backup_pb.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { ConflictService } from '../../gen/billing/v1/conflicts_pb.ts';
 import { CreditNoteService } from '../../gen/billing/v1/credit_notes_pb.ts';
@@ -18,10 +20,13 @@ import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
 import { BillingQueryService } from '../../gen/billing/v1/query_pb.ts';
 import { RateService } from '../../gen/billing/v1/rates_pb.ts';
 import { RefusedWindowService } from '../../gen/billing/v1/refused_pb.ts';
+import { SecretService } from '../../gen/billing/v1/secrets_pb.ts';
 import { Health } from '../../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import type { KeyStore } from '../access/key-store.ts';
 import type { KnownKeys } from '../access/known-keys.ts';
+import type { BackupStore } from '../backup/create-backup.ts';
+import type { SecretStore } from '../access/secrets/secret-store.ts';
 import type { InvoicingStore } from '../billing/invoice/invoicing-store.ts';
 import type { Ingest } from '../ingest/accept-batch.ts';
 import type { Lifecycle } from '../ingest/accept-lifecycle.ts';
@@ -35,11 +40,13 @@ import { billagedNotifyVmStopped } from './billaged-notify-vm-stopped.ts';
 import { billagedSendHeartbeat } from './billaged-send-heartbeat.ts';
 import { billagedSendMetricsBatch } from './billaged-send-metrics-batch.ts';
 import { closeCustomer } from './close-customer.ts';
+import { createBackup } from './create-backup.ts';
 import { createCreditNote } from './create-credit-note.ts';
 import { createCustomer } from './create-customer.ts';
 import { createDiscount } from './create-discount.ts';
 import { createKey } from './create-key.ts';
 import { defineMetric } from './define-metric.ts';
+import { deleteSecret } from './delete-secret.ts';
 import { deletePlanDraft } from './delete-plan-draft.ts';
 import { dryRunPeriod } from './dry-run-period.ts';
 import { endDiscount } from './end-discount.ts';
@@ -74,6 +81,7 @@ import { listPayments } from './list-payments.ts';
 import { listPlans } from './list-plans.ts';
 import { listPostings } from './list-postings.ts';
 import { listRefusedWindows } from './list-refused-windows.ts';
+import { listSecrets } from './list-secrets.ts';
 import { listSubscriptions } from './list-subscriptions.ts';
 import { listTaxRates } from './list-tax-rates.ts';
 import { previewInvoice } from './preview-invoice.ts';
@@ -81,8 +89,10 @@ import { previewPlanDraft } from './preview-plan-draft.ts';
 import { publishPlan } from './publish-plan.ts';
 import { publishPlanDraft } from './publish-plan-draft.ts';
 import { putExchangeRate } from './put-exchange-rate.ts';
+import { putSecret } from './put-secret.ts';
 import { putSeller } from './put-seller.ts';
 import { putTaxRate } from './put-tax-rate.ts';
+import { type Readable, type ReadableStore, readableStore } from './readable-store.ts';
 import { recordPayment } from './record-payment.ts';
 import { reflection } from './reflection.ts';
 import { resolveConflict } from './resolve-conflict.ts';
@@ -91,6 +101,7 @@ import { removeManualLine } from './remove-manual-line.ts';
 import { reversePayment } from './reverse-payment.ts';
 import { revokeKey } from './revoke-key.ts';
 import { type JobRunner, runJob } from './run-job.ts';
+import { rotateSecrets } from './rotate-secrets.ts';
 import { savePlanDraft } from './save-plan-draft.ts';
 import { sendMetrics } from './send-metrics.ts';
 import type { RawMethods } from './http-handler.ts';
@@ -106,7 +117,10 @@ import { voidInvoice } from './void-invoice.ts';
 export interface Served {
   readonly keys: KeyStore;
   readonly known: KnownKeys;
+  readonly secrets: SecretStore;
   readonly billing: InvoicingStore;
+  readonly pool: Pool;
+  readonly backup: BackupStore;
   readonly usage: UsageForBilling;
   readonly clickhouse: ClickHouseClient;
   readonly runs: JobRuns;
@@ -168,15 +182,16 @@ function jobs(router: ConnectRouter, { runs }: Served, runner: JobRunner): DescS
 }
 
 function queries(router: ConnectRouter, served: Served): DescService[] {
-  const { billing, clickhouse, keys, known, live, usage } = served;
+  const { backup, billing, clickhouse, known, live, usage } = served;
+  const readable = readableStore({ ...billing, clickhouse }, served.pool);
   router.service(BillingQueryService, {
-    getCustomerUsage: getCustomerUsage(clickhouse),
-    getBillingWindow: getBillingWindow(clickhouse),
+    getCustomerUsage: getCustomerUsage(readable),
+    getBillingWindow: getBillingWindow(readable),
     streamLiveUsage: streamLiveUsage(live),
   });
   router.service(CustomerService, {
     createCustomer: createCustomer(billing),
-    getCustomer: getCustomer(billing),
+    getCustomer: getCustomer(readable),
     updateCustomer: updateCustomer(billing),
     listCustomers: listCustomers(billing, usage),
     eraseCustomer: eraseCustomer(billing, clickhouse, known),
@@ -187,20 +202,41 @@ function queries(router: ConnectRouter, served: Served): DescService[] {
     resolveConflict: resolveConflict(billing, clickhouse),
   });
   router.service(RefusedWindowService, { listRefusedWindows: listRefusedWindows(clickhouse) });
-  router.service(GapService, { listGaps: listGaps(clickhouse) });
+  router.service(GapService, { listGaps: listGaps(readable) });
+  const credentialServices = credentials(router, served);
+  router.service(AuditService, {
+    listAuditRecords: listAuditRecords(billing),
+    verifyAudit: verifyAudit(billing, clickhouse),
+  });
+  router.service(BackupService, { createBackup: createBackup(backup) });
+  const priceServices = prices(router, billing);
+  const invoiceServices = invoices(router, readable, { ...billing, clickhouse });
+  const usageServices = [BillingQueryService, ConflictService, RefusedWindowService, GapService];
+  return [
+    ...usageServices,
+    CustomerService,
+    ...priceServices,
+    ...invoiceServices,
+    ...credentialServices,
+    AuditService,
+    BackupService,
+  ];
+}
+
+/** Who may call meterd, and what meterd calls others with. */
+function credentials(router: ConnectRouter, { keys, known, secrets, billing }: Served): DescService[] {
   router.service(KeyService, {
     createKey: createKey(keys),
     listKeys: listKeys(keys),
     revokeKey: revokeKey(keys, known),
   });
-  router.service(AuditService, {
-    listAuditRecords: listAuditRecords(billing),
-    verifyAudit: verifyAudit(billing, clickhouse),
+  router.service(SecretService, {
+    putSecret: putSecret(secrets, billing),
+    listSecrets: listSecrets(secrets),
+    deleteSecret: deleteSecret(secrets),
+    rotateSecrets: rotateSecrets(secrets),
   });
-  const priceServices = prices(router, billing);
-  const invoiceServices = invoices(router, billing, clickhouse);
-  const usageServices = [BillingQueryService, ConflictService, RefusedWindowService, GapService];
-  return [...usageServices, CustomerService, ...priceServices, ...invoiceServices, KeyService, AuditService];
+  return [KeyService, SecretService];
 }
 
 /** What usage costs. */
@@ -234,11 +270,11 @@ function prices(router: ConnectRouter, billing: InvoicingStore): DescService[] {
 }
 
 /** What customers owe, what was paid, and the books of both. */
-function invoices(router: ConnectRouter, billing: InvoicingStore, clickhouse: ClickHouseClient): DescService[] {
+function invoices(router: ConnectRouter, readable: Readable, billing: ReadableStore): DescService[] {
   router.service(InvoiceService, {
-    getInvoice: getInvoice(billing),
-    listInvoices: listInvoices(billing),
-    previewInvoice: previewInvoice(billing),
+    getInvoice: getInvoice(readable),
+    listInvoices: listInvoices(readable),
+    previewInvoice: previewInvoice(readable),
     dryRunPeriod: dryRunPeriod(billing),
     closeCustomer: closeCustomer(billing),
     listClosings: listClosings(billing),
@@ -249,17 +285,17 @@ function invoices(router: ConnectRouter, billing: InvoicingStore, clickhouse: Cl
     listManualLines: listManualLines(billing),
     recordPayment: recordPayment(billing),
     reversePayment: reversePayment(billing),
-    listPayments: listPayments(billing),
-    getInvoiceDocument: getInvoiceDocument(billing),
-    verifyInvoice: verifyInvoice({ ...billing, clickhouse }),
+    listPayments: listPayments(readable),
+    getInvoiceDocument: getInvoiceDocument(readable),
+    verifyInvoice: verifyInvoice(readable, billing),
     putSeller: putSeller(billing),
     getSeller: getSeller(billing),
   });
   router.service(CreditNoteService, {
     createCreditNote: createCreditNote(billing),
-    getCreditNote: getCreditNote(billing),
-    getCreditNoteDocument: getCreditNoteDocument(billing),
-    listCreditNotes: listCreditNotes(billing),
+    getCreditNote: getCreditNote(readable),
+    getCreditNoteDocument: getCreditNoteDocument(readable),
+    listCreditNotes: listCreditNotes(readable),
   });
   router.service(LedgerService, { getBalances: getBalances(billing), listPostings: listPostings(billing) });
   return [InvoiceService, CreditNoteService, LedgerService];

@@ -62,7 +62,7 @@ describe('KnownKeys', () => {
     await known.refresh();
     expect((await known.authenticate(bearer)).keyId).toBe(credential.keyId);
     const wrongSecret = formatCredential({ ...credential, secret: newCredential().secret });
-    const others = [null, '', 'Basic x', 'Bearer', 'Bearer nonsense', `Bearer ${wrongSecret}`];
+    const others = [null, '', 'Basic x', 'Bearer', 'Bearer nonsense', `Bearer ${wrongSecret}`, `${bearer} x`];
     others.push(`Bearer ${formatCredential(newCredential())}`);
     for (const other of others) {
       await expect(known.authenticate(other), String(other)).rejects.toMatchObject({ kind: 'unauthenticated' });

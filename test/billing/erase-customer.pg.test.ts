@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { eraseKeysOf } from '../../src/access/erase-keys.ts';
+import { eraseSecretsOf } from '../../src/access/secrets/secret-store.ts';
 import { KeyStore } from '../../src/access/key-store.ts';
 import { createCustomer, getCustomer, updateCustomer } from '../../src/billing/customers.ts';
 import { eraseCustomer, type EraseStore, listErasures } from '../../src/billing/erase-customer.ts';
@@ -32,6 +33,7 @@ function erasing(usage: Record<string, number>) {
       left.clear();
     },
     eraseKeys: eraseKeysOf,
+    eraseSecrets: eraseSecretsOf,
   };
   const erase = (customerId: string) => eraseCustomer(eraseStore, { customerId, reason: 'it left' }, ACTOR, signal);
   return { erase, state, left };

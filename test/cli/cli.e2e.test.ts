@@ -158,7 +158,9 @@ it('what went wrong is set right: a conflict, a refused window, a line by hand, 
   const { startMs, period } = oldMonth();
   const from = new Date(startMs).toISOString();
   const at = (minutes: number): string => new Date(startMs + minutes * 60_000).toISOString();
-  const made = await cli('key', 'create', 'host-2', '--role', 'collector', '--region', '*', '--backfill');
+  const counters = ['--region', 'us-east1', '--billaged-counters', 'delta'];
+  const made = await cli('key', 'create', 'host-2', '--role', 'collector', ...counters, '--backfill');
+  expect(made).toMatch(/^Counters\s+delta$/m);
   const [, secret = ''] = /^Secret\s+(\S+)$/m.exec(made) ?? [];
   const collector = clientOf(BillingCollectorService, meterd.url, secret);
   const windowAt = (minute: number) => {
@@ -197,6 +199,7 @@ it('what went wrong is set right: a conflict, a refused window, a line by hand, 
   const refused = clientOf(RefusedWindowService, meterd.url, meterd.adminKey);
   await expect.poll(async () => (await refused.listRefusedWindows({})).windows, { timeout: 20_000 }).toHaveLength(1);
   expect(await cli('refused', 'list')).toMatch(/bolt\s+vm-1\s+invalid_argument\s+region is empty/);
+  expect(await json('gap', 'list', 'bolt', '--from', from, '--until', at(60))).toEqual([]);
 
   await cli('job', 'run', 'rollup');
   // 3 core-hours less 10 %, and the line.

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { toBinary } from '@bufbuild/protobuf';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SendMetricsBatchRequestSchema } from '../../gen/billing/v1/collector_pb.ts';
 import { type BillingMetrics, CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
@@ -10,6 +11,7 @@ import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { readEvidence } from '../../src/ingest/evidence-rows.ts';
 import type { Backfilled, Verdict } from '../../src/ingest/intake.ts';
 import { parseSample, type SampleRow } from '../../src/ingest/reading.ts';
+import { ReadingWalk } from '../../src/ingest/reading-walk.ts';
 import { decodeRecord } from '../../src/ingest/record.ts';
 import type { RefusedBatch } from '../../src/ingest/refused.ts';
 import { splitBatch } from '../../src/ingest/wire-batch.ts';
@@ -20,12 +22,12 @@ import { HeldSpool, isSettled } from './held-spool.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-function ingestOn(spool: HeldSpool) {
+function ingestOn(spool: HeldSpool, recent = new RecentWindows(1000)) {
   const told = { backfilled: [] as Backfilled[], refused: [] as RefusedBatch[], verdicts: [] as Verdict[] };
   const ingest = new Ingest({
     clock: { nowMs: () => NOW_MS, nowNanos: () => BigInt(NOW_MS) * 1_000_000n },
     spool,
-    recent: new RecentWindows(1000),
+    recent,
     batchWindowsMax: 10,
     lateDaysMax: 35,
     rawDays: 400,
@@ -141,7 +143,7 @@ describe('a batch of totals', () => {
   const touched: [string, number, number[]][] = [
     ['is an hour old', NOW_MS - HOUR_MS + 60_000, [-2, -1, 0]],
     ['has just been taken', NOW_MS - 60_000, [-2, -1, 0]],
-    ['is old', NOW_MS - 20 * HOUR_MS + 60_000, [-21, -20, -19]],
+    ['is old', NOW_MS - 20 * HOUR_MS + 60_000, [-21, -20, -19, -18]],
     ['is ahead', NOW_MS + 200_000, [-1, 0]],
   ];
   it.each(touched)('touches the hours in which its windows may lie: one that %s', async (_, atMs, hours) => {
@@ -163,28 +165,82 @@ describe('a series of samples', () => {
     }));
   }
 
-  it('has each linked to the one before it that was taken', async () => {
+  it('is stored as it was sent, but for the one that is refused', async () => {
     const spool = new HeldSpool();
     const { ingest } = ingestOn(spool);
     const reports = seriesOf(NOW_MS - 1_000, NOW_MS, 0, NOW_MS - 2_000);
-    const verdict = ingest.readings.accept({ reports, isSeries: true, instanceId: '' }, anySender);
+    const verdict = ingest.readings.accept({ reports, instanceId: '' }, anySender);
     spool.syncs[0]?.resolve();
     expect(await verdict).toMatchObject({ accepted: 3, refused: 1, faults: [{ index: 2 }] });
-    const nanos = (ms: number): bigint => BigInt(ms) * 1_000_000n;
-    expect(rowsIn(spool.payloads[0])).toMatchObject([
-      { linked_to: nanos(NOW_MS - 2_000), memory_byte_seconds: 4_000_000_000n, boot_id: '', counters: 1 },
-      { linked_to: nanos(NOW_MS - 1_000), memory_byte_seconds: 4_000_000_000n },
-      { linked_to: 0n, memory_byte_seconds: 0n },
-    ]);
+    const rows = rowsIn(spool.payloads[0]);
+    const times = [NOW_MS - 1_000, NOW_MS, NOW_MS - 2_000].map((ms) => BigInt(ms) * 1_000_000n);
+    expect(rows.map((row) => row.sampled_at)).toEqual(times);
+    expect(rows[0]).toMatchObject({ counters: 1, boot_id: '', memory_byte_seconds: 0n, linked_to: 0n });
   });
 
   it('is refused where it is empty or too long', async () => {
     const { ingest } = ingestOn(new HeldSpool());
     const send = (count: number) => {
       const reports = seriesOf(...Array.from({ length: count }, (_, i) => NOW_MS - i));
-      return ingest.readings.accept({ reports, isSeries: true, instanceId: '' }, anySender);
+      return ingest.readings.accept({ reports, instanceId: '' }, anySender);
     };
     await expect(send(0)).rejects.toMatchObject({ kind: 'invalid_argument', field: 'metrics' });
     await expect(send(11)).rejects.toThrow('11 readings in one batch, more than 10');
   });
+});
+
+describe('readings', () => {
+  const anyReading = fc.record({ vm: fc.nat(2), second: fc.nat(4), cpu: fc.bigInt({ min: 0n, max: 1n }) });
+  const anyStep = fc.record({
+    batch: fc.array(anyReading, { minLength: 1, maxLength: 6 }),
+    fate: fc.constantFrom('synced', 'synced', 'failed', 'restarted'),
+  });
+
+  it('are told apart as a plain map would, through failed syncs and restarts', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyStep, { maxLength: 20 }), async (steps) => {
+        const first = new Map<string, bigint>();
+        const onDisk: Buffer[] = [];
+        let spool = new HeldSpool();
+        let { ingest } = ingestOn(spool);
+        for (const { batch, fate } of steps) {
+          if (fate === 'restarted') {
+            const recent = new RecentWindows(1000);
+            for (const payload of onDisk) recent.warm(new ReadingWalk(rowsIn(payload)));
+            spool = new HeldSpool();
+            ({ ingest } = ingestOn(spool, recent));
+          }
+          const before = spool.payloads.length;
+          const metrics = batch.map(({ vm, second, cpu }) => {
+            const windowEnd = timestampFromMs(NOW_MS - second * 1000);
+            return aTotal({ vmId: `vm-${vm}`, windowEnd, cpuTimeNanos: cpu });
+          });
+          const answer = ingest.accept(totalsOf(...metrics), anySender);
+          const payload = spool.payloads[before];
+          if (fate === 'failed' && payload !== undefined) {
+            spool.syncs[before]?.reject(new Error('disk gone'));
+            await expect(answer).rejects.toThrow('disk gone');
+            continue;
+          }
+          spool.syncs[before]?.resolve();
+          if (payload !== undefined) onDisk.push(payload);
+          expect(await answer).toMatchObject(expectedOf(batch, first));
+        }
+        const stored = new Set(onDisk.flatMap(rowsIn).map((row) => `${row.vm_id} ${row.sampled_at}`));
+        expect(stored).toEqual(new Set(first.keys()));
+      }),
+    );
+  });
+
+  /** What is to become of a batch, which is noted in `first`: the value that each reading was first reported with. */
+  function expectedOf(batch: readonly { vm: number; second: number; cpu: bigint }[], first: Map<string, bigint>) {
+    const counts = { accepted: 0, duplicate: 0, conflicting: 0, refused: 0 };
+    for (const { vm, second, cpu } of batch) {
+      const key = `vm-${vm} ${BigInt(NOW_MS - second * 1000) * 1_000_000n}`;
+      const known = first.get(key);
+      if (known === undefined) first.set(key, cpu);
+      counts[known === undefined ? 'accepted' : known === cpu ? 'duplicate' : 'conflicting']++;
+    }
+    return counts;
+  }
 });

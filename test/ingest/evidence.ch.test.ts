@@ -1,14 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeEvidence, type EvidenceRow, type EvidenceRows } from '../../src/ingest/evidence-rows.ts';
-import { linkReadings, type Reading, type SampleRow, sampleRow } from '../../src/ingest/reading.ts';
+import { type Reading, type SampleRow, sampleRow } from '../../src/ingest/reading.ts';
 import { encodeRecord, TouchedHours } from '../../src/ingest/record.ts';
 import { RowBatch } from '../../src/ingest/row-batch.ts';
 import { parseWindow } from '../../src/ingest/validate.ts';
 import { clickHouseForTest } from '../database.ts';
 import { aReading } from './a-reading.ts';
 import { aWriter, ListedSpool } from './a-writer.ts';
-import { FIRST_RECORD } from './first-record.ts';
 import { NO_WINDOWS } from '../../src/ingest/window-block.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
@@ -63,8 +62,7 @@ describe('rows of other tables', () => {
     windows.addWindow(parseWindow(aWindow({ customerId: 'mixed' }), anySender, bounds));
     const touched = new TouchedHours();
     touched.add('mixed', 3600);
-    const link = { linkedToNanos: NOW_NANOS - 1n, memoryByteSeconds: 7n };
-    const sample = sampleRow(aReading({ customerId: 'mixed', cpuTimeNanos: UINT64_MAX }), link, provenance);
+    const sample = sampleRow(aReading({ customerId: 'mixed', cpuTimeNanos: UINT64_MAX }), provenance);
     const evidence = [
       encodeEvidence('counter_samples', [sample]),
       encodeEvidence('vm_events', [stopped]),
@@ -85,10 +83,10 @@ describe('rows of other tables', () => {
         counters: 'cumulative',
         boot_id: 'boot-1',
         region: 'us-east1',
-        linked_to: '2026-06-10T11:59:59.999999999Z',
+        linked_to: '1970-01-01T00:00:00.000000000Z',
         cpu_time_nanos: String(UINT64_MAX),
         memory_bytes_used: '4000000000',
-        memory_byte_seconds: '7',
+        memory_byte_seconds: '240000000000',
         disk_read_bytes: '1',
         disk_write_bytes: '2',
         disk_read_ops: '3',
@@ -136,8 +134,7 @@ describe('rows of other tables', () => {
               const sampledAtNanos = NOW_NANOS + BigInt(second) * 1_000_000_000n;
               return aReading({ customerId, vmId: `vm-${vm}`, sampledAtNanos, cpuTimeNanos: cpu });
             });
-            const links = linkReadings(readings);
-            const rows = readings.map((each) => sampleRow(each, links.get(each), from));
+            const rows = readings.map((each) => sampleRow(each, from));
             for (const row of rows) {
               const key = `${row.vm_id} ${row.sampled_at} ${row.cpu_time_nanos}`;
               if (!expected.has(key)) expected.set(key, String(row.precedence));
@@ -159,21 +156,8 @@ describe('rows of other tables', () => {
     );
   });
 
-  it('are windows too, where a spool of version 1 was not drained', async () => {
-    const window = parseWindow(aWindow({ bootId: 'b' }), anySender, bounds);
-    const windows = new RowBatch(1, { ...provenance, sequence: 7n });
-    windows.addWindow(window);
-    const columns = '* EXCEPT (customer_id)';
-    expect((await store(FIRST_RECORD)).stored).toEqual([1]);
-    const first = await select(`SELECT ${columns} FROM windows WHERE customer_id = 'acme'`);
-    await client.command({ query: 'TRUNCATE TABLE windows' });
-    await store(Buffer.concat(encodeRecord(windows.block(), new TouchedHours())));
-    expect(await select(`SELECT ${columns} FROM windows WHERE customer_id = 'acme'`)).toEqual(first);
-    expect(first).toHaveLength(1);
-  });
-
   it('that cannot be read are set aside, and others of the batch stored', async () => {
-    const good = sampleRow(aReading({ customerId: 'beside' }), undefined, provenance);
+    const good = sampleRow(aReading({ customerId: 'beside' }), provenance);
     const broken = recordOf(encodeEvidence('heartbeats', [{ ...beat, credential_id: 'broken' }])).subarray(0, -3);
     const { stored, setAside } = await store(
       recordOf(encodeEvidence('counter_samples', [good])),
@@ -198,7 +182,7 @@ describe('rows of other tables', () => {
     };
     const times = [946_684_800_000_000_000n, 7_258_118_400_000_000_000n];
     const samples = times.map((sampledAtNanos): SampleRow => {
-      return sampleRow(aReading({ customerId: 'values', ...odd, ...largest, sampledAtNanos }), undefined, provenance);
+      return sampleRow(aReading({ customerId: 'values', ...odd, ...largest, sampledAtNanos }), provenance);
     });
     const gap = { ...stopped, vm_id: 'values', kind: 3, at: times[0] ?? 0n, until: times[1] ?? 0n };
     const many = { ...beat, credential_id: 'values', vm_ids: Array.from({ length: 10_000 }, (_, i) => `vm-${i}`) };

@@ -1,7 +1,6 @@
-import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { linkReadings, parseSample, parseTotals, type Reading, sampleRow } from '../../src/ingest/reading.ts';
+import { parseSample, parseTotals, type Reading, sampleRow } from '../../src/ingest/reading.ts';
 import { ReadingWalk } from '../../src/ingest/reading-walk.ts';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
 import { RowBatch } from '../../src/ingest/row-batch.ts';
@@ -36,7 +35,7 @@ describe('a window of totals', () => {
   it('is the reading at its end, with its memory as a total too', () => {
     const metrics = aWindow({ bootId: 'boot-1' });
     expect(parseTotals(metrics, anySender, bounds)).toEqual(aReading());
-    expect(sampleRow(aReading(), undefined, provenance)).toMatchObject({
+    expect(sampleRow(aReading(), provenance)).toMatchObject({
       counters: 2,
       linked_to: 0n,
       memory_byte_seconds: 240_000_000_000n,
@@ -97,6 +96,15 @@ describe('a sample', () => {
     expect(fault.message).toMatch(message);
   });
 
+  it('of a customer or a region that its key is not for is refused', () => {
+    const scopes: Partial<Sender>[] = [{ regions: new Set(['eu']) }, { customerIds: new Set(['other']) }];
+    const faults = scopes.map((scope) => faultOf(() => parseSample(aSample(), VM, { ...anySender, ...scope }, bounds)));
+    expect(faults.map(({ kind, field }) => [kind, field])).toEqual([
+      ['permission_denied', 'region'],
+      ['permission_denied', 'customer_id'],
+    ]);
+  });
+
   it('of no customer, or without a time, is refused', () => {
     const of = (customerId: string) => faultOf(() => parseSample(aSample(), { ...VM, customerId }, anySender, bounds));
     expect([of('').message, of('default-customer').message]).toEqual([
@@ -110,7 +118,7 @@ describe('a sample', () => {
 });
 
 describe('the hash of a reading', () => {
-  const hash = (changes: Partial<Reading> = {}) => sampleRow(aReading(changes), undefined, provenance).value_hash;
+  const hash = (changes: Partial<Reading> = {}) => sampleRow(aReading(changes), provenance).value_hash;
 
   it('covers all that was sent but its key, and is as it always was: stored rows depend on it', () => {
     const changes: Partial<Reading>[] = [
@@ -131,41 +139,6 @@ describe('the hash of a reading', () => {
     expect(hash({ vmId: 'x', customerId: 'y', sampledAtNanos: 1n })).toBe(hash());
     expect(hash()).toBe(9_965_650_539_195_737_272n);
   });
-
-  it('is the same whatever batch a reading comes in', () => {
-    const linked = sampleRow(aReading(), { linkedToNanos: 1n, memoryByteSeconds: 2n }, provenance);
-    expect(linked).toMatchObject({ value_hash: hash(), linked_to: 1n, memory_byte_seconds: 2n });
-  });
-});
-
-describe('the readings of a series', () => {
-  it('are each linked to the one before in time, in whatever order they come, with the memory in between', () => {
-    const anyReadings = fc.uniqueArray(fc.bigInt({ min: 1n, max: 10n ** 12n }), { minLength: 1, maxLength: 20 });
-    fc.assert(
-      fc.property(anyReadings, fc.infiniteStream(fc.nat()), (times, memories) => {
-        const readings = times.map((at) => {
-          return aReading({ sampledAtNanos: at, memoryBytesUsed: BigInt(memories.next().value ?? 0) });
-        });
-        const links = linkReadings(readings);
-        for (const reading of readings) {
-          const earlier = readings.filter((each) => each.sampledAtNanos < reading.sampledAtNanos);
-          const before = earlier.reduce<Reading | undefined>((latest, each) => {
-            return latest === undefined || each.sampledAtNanos > latest.sampledAtNanos ? each : latest;
-          }, undefined);
-          const nanos = reading.sampledAtNanos - (before?.sampledAtNanos ?? 0n);
-          const memory = reading.memoryBytesUsed + (before?.memoryBytesUsed ?? 0n);
-          const link = { linkedToNanos: before?.sampledAtNanos, memoryByteSeconds: (memory * nanos) / 2_000_000_000n };
-          expect(links.get(reading)).toEqual(before === undefined ? undefined : link);
-        }
-      }),
-    );
-  });
-
-  it('are not linked where the memory in between passes 64 bits', () => {
-    const huge = { memoryBytesUsed: 2n ** 63n - 1n };
-    const readings = [aReading({ ...huge, sampledAtNanos: 0n }), aReading({ ...huge, sampledAtNanos: 10n ** 13n })];
-    expect(linkReadings(readings).size).toBe(0);
-  });
 });
 
 describe('a reading', () => {
@@ -175,7 +148,7 @@ describe('a reading', () => {
     const rows = new RowBatch(1, { ...provenance, sequence: 0n });
     rows.addWindow(window);
     const { customerId, vmId, startNanos: sampledAtNanos } = window;
-    const reading = new ReadingWalk([sampleRow(aReading({ customerId, vmId, sampledAtNanos }), undefined, provenance)]);
+    const reading = new ReadingWalk([sampleRow(aReading({ customerId, vmId, sampledAtNanos }), provenance)]);
     reading.next();
     expect([recent.take(rows, 0), recent.take(reading, 0)]).toEqual(['new', 'new']);
     expect([recent.take(rows, 0), recent.take(reading, 0)]).toEqual(['duplicate', 'duplicate']);

@@ -1,12 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isBroken } from '../../src/ingest/broken-records.ts';
 import { encodeEvidence, type EvidenceRow, readEvidence } from '../../src/ingest/evidence-rows.ts';
 import { sampleRow } from '../../src/ingest/reading.ts';
 import { decodeRecord, encodeRecord, rowsOf, TouchedHours, windowsOf } from '../../src/ingest/record.ts';
 import { NO_WINDOWS, type WindowBlock } from '../../src/ingest/window-block.ts';
 import { aReading } from './a-reading.ts';
-import { FIRST_RECORD } from './first-record.ts';
 
 const PROVENANCE = { credentialId: 'k', instanceId: 'i', receivedAtNanos: 1_000n };
 
@@ -32,7 +30,7 @@ const heartbeat: fc.Arbitrary<EvidenceRow<'heartbeats'>> = fc.record({
 });
 const sample: fc.Arbitrary<EvidenceRow<'counter_samples'>> = fc
   .record({ vm_id: text, boot_id: text, customer_id: text, sampled_at: word, cpu_time_nanos: word, linked_to: word })
-  .map((changes) => ({ ...sampleRow(aReading(), undefined, PROVENANCE), ...changes }));
+  .map((changes) => ({ ...sampleRow(aReading(), PROVENANCE), ...changes }));
 
 const windows: WindowBlock = {
   count: 1,
@@ -86,21 +84,9 @@ describe('a record', () => {
     );
   });
 
-  it('of version 1 has its windows as rows', () => {
-    const record = decodeRecord(FIRST_RECORD);
-    expect(record).toMatchObject({ rowCount: 0, touched: [['acme', 1_781_089_200]] });
-    expect(windowsOf(record).count).toBe(0);
-    expect([rowsOf(record), isBroken(record)]).toEqual([1, false]);
-    expect(isBroken(decodeRecord(FIRST_RECORD.subarray(0, -1)))).toBe(true);
-    const [row] = record.evidence.flatMap(({ table, rows }) =>
-      table === 'windows' ? [...readEvidence(table, rows)] : [],
-    );
-    expect(row).toMatchObject({ customer_id: 'acme', vm_id: 'vm-1', boot_id: 'b', sequence: 7n, credential_id: 'k' });
-  });
-
   it('of another version is refused', () => {
     expect(() => decodeRecord(Buffer.from([3, 0, 0, 0, 2, 0, 0, 0, 0x7b, 0x7d]))).toThrow(/version 3/);
-    expect(() => decodeRecord(Buffer.from([0, 0, 0, 0, 2, 0, 0, 0, 0x7b, 0x7d]))).toThrow(/version 0/);
+    expect(() => decodeRecord(Buffer.from([1, 0, 0, 0, 2, 0, 0, 0, 0x7b, 0x7d]))).toThrow(/version 1/);
   });
 });
 
@@ -128,7 +114,7 @@ describe('rows of other tables', () => {
     const time = '0807060504030201';
     expect(stop.rows.toString('hex')).toBe(`0176${time}02000172${time}0169016b0100000000000000`);
     expect(beat.rows.toString('hex')).toBe(`${time}016b01690172020161026263`);
-    const reading = encodeEvidence('counter_samples', [sampleRow(aReading(), undefined, PROVENANCE)]).rows;
+    const reading = encodeEvidence('counter_samples', [sampleRow(aReading(), PROVENANCE)]).rows;
     expect(reading.subarray(0, 10).toString('latin1')).toBe('\x04acme\x04vm-1');
     expect(reading.readBigUInt64LE(10)).toBe(aReading().sampledAtNanos);
     expect(reading.subarray(26, 43).toString('latin1')).toBe('\x02\x06boot-1\x08us-east1');

@@ -6,6 +6,7 @@ import { clientOf } from '../../demo/clients.ts';
 import { file_billaged_v1_billing } from '../../gen/billaged/v1/billing_pb.ts';
 import { AuditService, file_billing_v1_audit } from '../../gen/billing/v1/audit_pb.ts';
 import { file_billing_v1_billaged } from '../../gen/billing/v1/billaged_pb.ts';
+import { file_billing_v1_backup } from '../../gen/billing/v1/backup_pb.ts';
 import { BillingCollectorService, file_billing_v1_collector } from '../../gen/billing/v1/collector_pb.ts';
 import { file_billing_v1_conflicts } from '../../gen/billing/v1/conflicts_pb.ts';
 import { CreditNoteService, file_billing_v1_credit_notes } from '../../gen/billing/v1/credit_notes_pb.ts';
@@ -19,6 +20,7 @@ import { file_billing_v1_plans } from '../../gen/billing/v1/plans_pb.ts';
 import { BillingQueryService, file_billing_v1_query, UsageDimension } from '../../gen/billing/v1/query_pb.ts';
 import { file_billing_v1_rates } from '../../gen/billing/v1/rates_pb.ts';
 import { file_billing_v1_refused } from '../../gen/billing/v1/refused_pb.ts';
+import { file_billing_v1_secrets } from '../../gen/billing/v1/secrets_pb.ts';
 import { ServerReflection, ServerReflectionRequestSchema } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
 import { aWindow } from '../ingest/a-window.ts';
 import { keyFor, meterdForTest } from '../meterd.ts';
@@ -37,6 +39,7 @@ const ROLES: Role[] = ['collector', 'customer', 'operator', 'admin'];
 const CONTRACT = createRegistry(
   file_billaged_v1_billing,
   file_billing_v1_audit,
+  file_billing_v1_backup,
   file_billing_v1_billaged,
   file_billing_v1_collector,
   file_billing_v1_conflicts,
@@ -51,6 +54,7 @@ const CONTRACT = createRegistry(
   file_billing_v1_query,
   file_billing_v1_rates,
   file_billing_v1_refused,
+  file_billing_v1_secrets,
 );
 
 const HOUR_MS = 3_600_000;
@@ -97,7 +101,17 @@ describe('each role', () => {
     'GetCreditNoteDocument',
     'ListCreditNotes',
   ];
-  const ADMINS = ['EraseCustomer', 'CreateKey', 'ListKeys', 'RevokeKey'];
+  const ADMINS = [
+    'EraseCustomer',
+    'CreateBackup',
+    'CreateKey',
+    'ListKeys',
+    'RevokeKey',
+    'PutSecret',
+    'ListSecrets',
+    'DeleteSecret',
+    'RotateSecrets',
+  ];
 
   function rolesOf(method: string): Role[] {
     if (HOSTS.includes(method)) return ['collector'];

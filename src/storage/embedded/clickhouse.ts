@@ -11,6 +11,12 @@ import { type EmbeddedEngine, type EngineProcess, startEngineProcess, untilReady
 const LIBRARY = '@chdb/lib-linux-x64-gnu/libchdb.so';
 const CHILD_FILE = fileURLToPath(new URL('clickhouse-child.ts', import.meta.url));
 const CONFIG_FILE = 'config.xml';
+/**
+ * Neither inserts nor merges begin where less than this would be left on the disk: ClickHouse 26.7 takes a merge that met
+ * the end of the disk for done, with parts that nobody can read, and drops those that it was made from. Less than what
+ * the spool keeps free, so that what was acknowledged can be stored where nothing new is taken any more.
+ */
+const KEEP_FREE_BYTES = 128 * 1024 * 1024;
 const PORT_FILE = 'http-port';
 /** Empty lines and the frames of stack traces, which hold no names. */
 const LOG_NOISE = /^$|^\d+\. .*@ 0x[0-9a-f]+$/;
@@ -130,6 +136,7 @@ async function writeConfig(path: string, password: string, memoryBytesMax: numbe
   <log-level>error</log-level>
   <users_config>${CONFIG_FILE}</users_config>
   <max_server_memory_usage>${memoryBytesMax}</max_server_memory_usage>
+  <storage_configuration><disks><default><keep_free_space_bytes>${KEEP_FREE_BYTES}</keep_free_space_bytes></default></disks></storage_configuration>
   <users>
     <default>
       <password></password>

@@ -37,6 +37,8 @@ export function connectPostgres(url: string, limits: PostgresLimits = {}): Postg
   });
   // Without a listener such an error would end the process. Nobody waits for that connection, so no work has failed.
   pool.on('error', limits.onIdleError ?? (() => undefined));
+  // The same for a connection in use: its statement fails with the error, and that is told to whoever waits for it.
+  pool.on('connect', (client) => void client.on('error', () => undefined));
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   return { pool, db, close: () => db.destroy() };
 }

@@ -7,6 +7,8 @@ import { up as money } from './migrations/0003-money.ts';
 import { up as oneWay } from './migrations/0004-one-way.ts';
 import { up as emptyPeriods } from './migrations/0005-empty-periods.ts';
 import { up as hostCertificates } from './migrations/0006-host-certificates.ts';
+import { up as secrets } from './migrations/0007-secrets.ts';
+import { up as customerReads } from './migrations/0008-customer-reads.ts';
 
 /** The migrations by name. They are applied in the order of their names, forward only, and none is ever changed. */
 export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
@@ -16,6 +18,8 @@ export const POSTGRES_MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0004-one-way': { up: oneWay },
   '0005-empty-periods': { up: emptyPeriods },
   '0006-host-certificates': { up: hostCertificates },
+  '0007-secrets': { up: secrets },
+  '0008-customer-reads': { up: customerReads },
 };
 
 /** A migration may rewrite a large table. */

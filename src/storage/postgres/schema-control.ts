@@ -1,10 +1,11 @@
 import type { ColumnType, Generated, Selectable } from 'kysely';
 
-/** The tables of migration `0001-control`: keys, job runs, audit. */
+/** Keys, secrets, job runs, audit: the tables of migrations `0001-control` and `0007-secrets`. */
 export interface ControlTables {
   api_keys: ApiKeysTable;
   job_runs: JobRunsTable;
   audit_records: AuditRecordsTable;
+  secrets: SecretsTable;
 }
 
 interface ApiKeysTable {
@@ -47,6 +48,18 @@ export interface AuditRecordsTable {
   detail: ColumnType<string, string, never>;
   previous_hash: ColumnType<Buffer, Buffer, never>;
   hash: ColumnType<Buffer, Buffer, never>;
+}
+
+export interface SecretsTable {
+  /** Empty: meterd's own. */
+  customer_id: ColumnType<string, string, never>;
+  name: ColumnType<string, string, never>;
+  ciphertext: Buffer;
+  wrapped_key: Buffer;
+  wrapping_key_id: string;
+  put_at: Date;
+  /** The id of an API key. */
+  put_by: string;
 }
 
 /** An API key as it is read. */

@@ -9,6 +9,8 @@ import { eventsOf, openSpool } from './spool-under-test.ts';
 export const RECORDS = 14;
 export const HEADER_BYTES = 8192;
 export const FRAME_BYTES = 1032;
+const HEADER_COPY_BYTES = 36;
+const RECORDS_PER_SEGMENT = 4;
 
 /** Fourteen records of 1000 bytes in four segments, closed in order or killed. */
 export async function filled(seed: number, closed = true): Promise<SimulatedDisk> {
@@ -55,7 +57,8 @@ function lostIn(events: readonly SpoolEvent[]): number {
 }
 
 /**
- * Whatever harm is done to segments, no wrong record is delivered, and every missing one is counted.
+ * Whatever harm is done to segments, no wrong record is delivered, those that no harm came to are, and every missing one is
+ * counted.
  * @param seed another one tries other harm; chosen anew where left out
  * @throws Error with the least harm that goes wrong, and the seed and path that replay it
  */
@@ -65,15 +68,41 @@ export async function checkDamage(runs: number, seed?: number): Promise<void> {
   await fc.assert(fc.asyncProperty(fc.integer(), fc.boolean(), harms, doHarm), parameters);
 }
 
+/** The records whose bytes are where and what they were, in a segment with one of its headers left. */
+function unharmedIds(before: ReadonlyMap<number, Buffer>, disk: SimulatedDisk): number[] {
+  const isSame = (segment: number, from: number, bytes: number): boolean => {
+    const was = before.get(segment)?.subarray(from, from + bytes);
+    return (
+      was !== undefined &&
+      disk
+        .bytesOf(segmentPath(segment))
+        .subarray(from, from + bytes)
+        .equals(was)
+    );
+  };
+  return Array.from({ length: RECORDS }, (_, index) => index + 1).filter((id) => {
+    const segment = Math.ceil(id / RECORDS_PER_SEGMENT);
+    const offset = HEADER_BYTES + ((id - 1) % RECORDS_PER_SEGMENT) * FRAME_BYTES;
+    const hasHeader = isSame(segment, 0, HEADER_COPY_BYTES) || isSame(segment, HEADER_BYTES / 2, HEADER_COPY_BYTES);
+    return hasHeader && isSame(segment, offset, FRAME_BYTES);
+  });
+}
+
 async function doHarm(seed: number, closed: boolean, harms: readonly (readonly [number, Harm])[]): Promise<void> {
   const disk = await filled(seed, closed);
+  const before = new Map([1, 2, 3, 4].map((segment) => [segment, Buffer.from(disk.bytesOf(segmentPath(segment)))]));
   for (const [segment, apply] of harms) {
     const path = segmentPath(segment);
     if (disk.bytesOf(path).length > 0) disk.setBytes(path, apply(Buffer.from(disk.bytesOf(path))));
   }
+  const unharmed = unharmedIds(before, disk);
   const { spool, events, told } = await openSpool(disk);
   const delivered = await drainIds(spool);
   deepEqual(delivered, told);
+  deepEqual(
+    unharmed.filter((id) => !delivered.includes(id)),
+    [],
+  );
   deepEqual(
     delivered,
     [...new Set(delivered)].toSorted((a, b) => a - b),

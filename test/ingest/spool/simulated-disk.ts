@@ -161,8 +161,7 @@ export class SimulatedDisk implements SpoolDisk {
           this.#writeBackSome(content);
           throw failure;
         }
-        content.durable = Buffer.from(content.cached);
-        content.dirty.clear();
+        this.#writeBack(content);
       },
       close: () => this.#ask('close', content.path),
     };
@@ -176,6 +175,15 @@ export class SimulatedDisk implements SpoolDisk {
     for (let at = position - (position % SECTOR_BYTES); at < position + bytes.length; at += SECTOR_BYTES) {
       content.dirty.add(at);
     }
+  }
+
+  /** Only what is dirty: a page that a failed sync has left clean is written by no later one. */
+  #writeBack(content: Content): void {
+    const durable = Buffer.alloc(Math.max(content.cached.length, content.durable.length));
+    content.durable.copy(durable);
+    for (const at of content.dirty) content.cached.copy(durable, at, at, at + SECTOR_BYTES);
+    content.durable = durable;
+    content.dirty.clear();
   }
 
   #writeBackSome(content: Content): void {

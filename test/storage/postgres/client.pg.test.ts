@@ -1,0 +1,16 @@
+import { sql } from 'kysely';
+import { expect, it } from 'vitest';
+import { postgresForTest } from '../../database.ts';
+
+const { db } = await postgresForTest();
+
+it('fails the transaction whose connection breaks between its statements, and nothing else', async () => {
+  const broken = db.transaction().execute(async (transaction) => {
+    const { rows } = await sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`.execute(transaction);
+    await sql`SELECT pg_terminate_backend(${rows[0]?.pid}, 10000)`.execute(db);
+    await sql`SELECT 1`.execute(transaction);
+  });
+  await expect(broken).rejects.toThrow(/terminat|EPIPE|ECONNRESET|not queryable/);
+  const { rows } = await sql<{ one: number }>`SELECT 1 AS one`.execute(db);
+  expect(rows).toEqual([{ one: 1 }]);
+});
