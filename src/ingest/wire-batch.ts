@@ -18,6 +18,8 @@ export interface SplitBatch {
 
 /** The field `metrics` of `SendMetricsBatchRequest`. */
 const METRICS = 1;
+/** As it is always written. The reader's own way makes an object of each: a sixth of all that a call leaves to be swept up. */
+const METRICS_TAG = (METRICS << 3) | WireType.LengthDelimited;
 /** The most that can be allowed in one batch. */
 const WINDOWS_MAX = 100_000;
 /** What most batches have. */
@@ -35,20 +37,26 @@ export function splitBatch(message: Uint8Array): SplitBatch {
   let restStart = 0;
   while (reader.pos < reader.len) {
     const start = reader.pos;
-    const [field, wireType] = reader.tag();
-    if (field === METRICS && wireType === WireType.LengthDelimited) {
-      if (start > restStart) rest.push(message.subarray(restStart, start));
-      const bytes = reader.uint32();
-      if (length === WINDOWS_MAX) throw new RangeError(`more than ${WINDOWS_MAX} windows`);
-      if (2 * length === bounds.length) bounds = grown(bounds);
-      bounds[2 * length] = reader.pos;
-      reader.pos += bytes;
-      bounds[2 * length + 1] = reader.pos;
-      length++;
-      // As the reader itself says it where it skips.
-      if (reader.pos > reader.len) throw new RangeError('premature EOF');
-      restStart = reader.pos;
-    } else reader.skip(wireType, field);
+    if (message[start] === METRICS_TAG) reader.pos++;
+    else {
+      // Of a window too, where its tag takes more bytes than it needs.
+      const [field, wireType] = reader.tag();
+      if (field !== METRICS || wireType !== WireType.LengthDelimited) {
+        reader.skip(wireType, field);
+        continue;
+      }
+    }
+    if (start > restStart) rest.push(message.subarray(restStart, start));
+    const bytes = reader.uint32();
+    if (length === WINDOWS_MAX) throw new RangeError(`more than ${WINDOWS_MAX} windows`);
+    if (2 * length === bounds.length) bounds = grown(bounds);
+    bounds[2 * length] = reader.pos;
+    reader.pos += bytes;
+    bounds[2 * length + 1] = reader.pos;
+    length++;
+    // As the reader itself says it where it skips.
+    if (reader.pos > reader.len) throw new RangeError('premature EOF');
+    restStart = reader.pos;
   }
   if (reader.pos > restStart) rest.push(message.subarray(restStart, reader.pos));
   return { windows: { bytes: message, length, bounds }, rest: Buffer.concat(rest) };
