@@ -123,11 +123,7 @@ export async function startApp(
     const billing = invoicingStore(foundation);
     const jobs = startJobs(foundation, { collector, billing, started });
     const readiness = (): string[] => (state.stopping ? ['stopping'] : collectorTrouble(collector));
-    for (const kind of ['rss', 'heapUsed', 'external', 'arrayBuffers'] as const) {
-      events.gauge(`meterd_memory_${kind.toLowerCase()}_bytes`, `Memory as Node counts it: ${kind}`, () => {
-        return process.memoryUsage()[kind];
-      });
-    }
+    showMemory(events);
     showEventLoop(events, started);
     const listener = await serve(foundation, {
       served: {
@@ -137,8 +133,8 @@ export async function startApp(
         billing,
         pool: foundation.postgres.pool,
         backup: { ...config, ...foundation.engines, ...foundation.postgres, clock, settle: settleOf(collector) },
-        usage: new UsageForBilling(foundation.clickhouse),
         clickhouse: foundation.clickhouse,
+        usage: new UsageForBilling(foundation.clickhouse),
         runs: new JobRuns(foundation.postgres.db),
         isReady: () => readiness().length === 0,
         ingest: collector?.ingest,
@@ -155,8 +151,7 @@ export async function startApp(
       }),
       started,
     });
-    const port = await listener.listen(config.host, config.port);
-    const url = `${config.tls === undefined ? 'http' : 'https'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+    const url = urlOf(config, await listener.listen(config.host, config.port));
     events.started(url, performance.now() - startedMs);
     const failed = Promise.race([foundation.engines.failed, ...(collector === undefined ? [] : [collector.failed])]);
     return {
@@ -175,6 +170,10 @@ export async function startApp(
     await started.stop((failure) => events.stopStepFailed(failure));
     throw reason;
   }
+}
+
+function urlOf({ tls, host }: Config, port: number): string {
+  return `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 async function startFoundation(given: {
@@ -377,6 +376,14 @@ async function serve(
     calls.stop();
   });
   return listener;
+}
+
+function showMemory(events: Events): void {
+  for (const kind of ['rss', 'heapUsed', 'external', 'arrayBuffers'] as const) {
+    events.gauge(`meterd_memory_${kind.toLowerCase()}_bytes`, `Memory as Node counts it: ${kind}`, () => {
+      return process.memoryUsage()[kind];
+    });
+  }
 }
 
 function showEventLoop(events: Events, started: Started): void {

@@ -58,7 +58,7 @@ export class DrainPass<Position> {
     spool: Drainable<Position>,
     bounds: { readonly bytesMax: number; readonly readBytesMax: number },
     leftOut: ReadonlyMap<number, unknown>,
-    memory: (bytes: number) => Buffer = Buffer.allocUnsafeSlow,
+    memory: (bytes: number) => Buffer = (bytes) => Buffer.allocUnsafeSlow(bytes),
   ) {
     this.#memory = memory;
     this.#spool = spool;

@@ -45,15 +45,15 @@ export function nativeBlock(blocks: readonly WindowBlock[], memoryFor: (bytes: n
   at = addCount(target, rows, at);
   HEADS.forEach((head, column) => {
     at += head.copy(target, at);
-    const text = column - WORD_COLUMNS.length;
-    const call = text - TEXT_COLUMNS.length;
+    const textColumn = column - WORD_COLUMNS.length;
+    const callColumn = textColumn - TEXT_COLUMNS.length;
     for (const [i, { words, count, texts }] of blocks.entries()) {
-      const values = calls[i]?.[call];
+      const values = calls[i]?.[callColumn];
       if (values !== undefined) {
         const end = at + values.value.length * values.count;
         target.fill(values.value, at, end);
         at = end;
-      } else if (text >= 0) at += texts[text]?.copy(target, at) ?? 0;
+      } else if (textColumn >= 0) at += texts[textColumn]?.copy(target, at) ?? 0;
       else at += words.copy(target, at, WORD_BYTES * count * column, WORD_BYTES * count * (column + 1));
     }
   });

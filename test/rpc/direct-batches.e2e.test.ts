@@ -16,10 +16,8 @@ const minute = Math.floor(Date.now() / 60_000) * 60_000 - 60_000;
 /** One window of a VM. */
 function requestOf(vmId: string, changes: { cpu?: bigint; endMs?: number; counters?: CounterTemporality } = {}) {
   const end = timestampFromMs(changes.endMs ?? minute + 60_000);
-  const metrics = {
-    ...{ vmId, customerId: 'acme', region: 'us-east1', cpuTimeNanos: changes.cpu ?? 1n },
-    ...{ timestamp: end, windowStart: timestampFromMs(minute), windowEnd: end },
-  };
+  const times = { timestamp: end, windowStart: timestampFromMs(minute), windowEnd: end };
+  const metrics = { ...times, vmId, customerId: 'acme', region: 'us-east1', cpuTimeNanos: changes.cpu ?? 1n };
   const counterTemporality = changes.counters ?? CounterTemporality.UNSPECIFIED;
   const request = create(SendMetricsBatchRequestSchema, { metrics: [metrics], counterTemporality });
   return toBinary(SendMetricsBatchRequestSchema, request);
