@@ -57,17 +57,18 @@ export async function gaugeOf(url: string, name: string): Promise<number> {
 /**
  * Compares all windows of a fleet, once everything is drained. Leans on nothing of the service's but, at the end, its
  * answers about usage, which must be the sums of what is stored, each window once.
+ * @param onlyIndex only the window at this place of each batch is looked at, and no usage, where all are too many
  */
 export async function checkStored(
   meterd: MeterdProcess,
   clickhouse: ClickHouseClient,
-  { fleet, log }: { fleet: Fleet; log: SendLog },
+  { fleet, log, onlyIndex }: { fleet: Fleet; log: SendLog; onlyIndex?: number },
 ): Promise<Checked> {
   await untilDrained(meterd);
   const findings = new Findings(fleet, log);
-  for (const row of await storedRows(clickhouse, fleet.options.name)) findings.add(row);
-  const lost = findings.lost();
-  const billedWrong = await compareUsage(meterd, findings);
+  for await (const row of storedRows(clickhouse, fleet.options.name, onlyIndex)) findings.add(row);
+  const lost = findings.lost(onlyIndex);
+  const billedWrong = onlyIndex === undefined ? await compareUsage(meterd, findings) : 0;
   return {
     acknowledged: log.acknowledged.size * fleet.options.windowsPerBatch,
     lost,
@@ -115,10 +116,11 @@ class Findings {
     this.sums.set(customerId, sums);
   }
 
-  lost(): number {
+  lost(onlyIndex: number | undefined): number {
     let lost = 0;
     for (const batch of this.#log.acknowledged) {
       for (let index = 0; index < this.fleet.options.windowsPerBatch; index++) {
+        if (onlyIndex !== undefined && index !== onlyIndex) continue;
         if (this.#seen.has(`${batch}/${index}`)) continue;
         lost++;
         this.tell(`window ${index} of batch ${batch} was acknowledged and is not stored`);
@@ -132,16 +134,20 @@ class Findings {
   }
 }
 
-async function storedRows(clickhouse: ClickHouseClient, name: string): Promise<StoredRow[]> {
+async function* storedRows(
+  clickhouse: ClickHouseClient,
+  name: string,
+  onlyIndex: number | undefined,
+): AsyncGenerator<StoredRow> {
   const answer = await clickhouse.query({
     query: `SELECT vm_id, toUnixTimestamp64Milli(window_start) AS start_ms, any(customer_id) AS customer,
         uniqExact(value_hash) + uniqExact(customer_id) - 1 AS hashes,
         [${QUANTITY_COLUMNS.map((column) => `any(${column})`).join(', ')}] AS quantities
-      FROM windows WHERE startsWith(vm_id, {prefix: String}) GROUP BY vm_id, window_start, window_end`,
-    query_params: { prefix: `${name}-` },
+      FROM windows WHERE startsWith(vm_id, {prefix: String}) AND endsWith(vm_id, {suffix: String}) GROUP BY vm_id, window_start, window_end`,
+    query_params: { prefix: `${name}-`, suffix: onlyIndex === undefined ? '' : `-${onlyIndex}` },
     format: 'JSONEachRow',
   });
-  return answer.json<StoredRow>();
+  for await (const rows of answer.stream<StoredRow>()) for (const row of rows) yield row.json();
 }
 
 /** @returns how many customers' usage is not the sum of what is stored */

@@ -221,14 +221,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     trials: 50,
   },
   {
-    name: 'one rate for all keys together',
-    file: 'src/rpc/call-limits.ts',
-    text: 'const name = `${kind} ${id}`;',
-    becomes: "const name = id === '' ? id : kind;",
-    row: 'frames',
-    trials: 1,
-  },
-  {
     name: 'a call whose client went away counted for ever',
     file: 'src/rpc/http-handler.ts',
     text: "response.once('close', () => serving.calls.leave(open));",
@@ -237,19 +229,19 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     trials: 70,
   },
   {
-    name: 'a tenant taken from the body',
-    file: 'src/rpc/auth.ts',
-    text: `if (key.role !== 'customer') return requestedId;`,
-    becomes: `if (key.role !== 'customer' || requestedId !== '') return requestedId;`,
-    row: 'tenants',
-    trials: 5_000,
-  },
-  {
     name: 'the secret of a key not compared',
     file: 'src/access/known-keys.ts',
     text: '|| !secretMatches(credential.secret, key.secretHash)) {',
     becomes: '|| secretMatches(credential.secret, Buffer.alloc(32))) {',
     row: 'auth',
     trials: 1_000,
+  },
+  {
+    name: 'data keys that any secret opens with',
+    file: 'src/access/secrets/sealed-secret.ts',
+    text: "JSON.stringify(['meterd secret', part, customerId, name])",
+    becomes: "JSON.stringify(['meterd secret', part, customerId === name])",
+    row: 'secrets',
+    trials: 60,
   },
 ];

@@ -17,6 +17,7 @@ import { network } from './rows/network.ts';
 import { planted } from './rows/planted.ts';
 import { postgres } from './rows/postgres.ts';
 import { power } from './rows/power.ts';
+import { secrets } from './rows/secrets.ts';
 import { slow } from './rows/slow.ts';
 import { soak } from './rows/soak.ts';
 import { stop } from './rows/stop.ts';
@@ -44,6 +45,7 @@ export const ROWS: readonly Row[] = [
   network,
   auth,
   tenants,
+  secrets,
   soak,
   planted,
 ];

@@ -21,14 +21,16 @@ const READY_TIMEOUT_MS = 60_000;
 /**
  * Starts meterd on a data folder and waits until it is ready.
  * @param environment on top of this process's own
+ * @param log where its log goes: a file descriptor, or with this process's own
  * @throws Error where it ends or takes longer than a minute instead
  */
 export async function startMeterd(
   dataDir: string,
   environment: Readonly<Record<string, string>> = {},
+  log: number | 'inherit' = 'inherit',
 ): Promise<MeterdProcess> {
   const env = { METERD_LOG_LEVEL: 'warn', ...process.env, METERD_DATA_DIR: dataDir, ...environment };
-  const child = spawn(process.execPath, [...FLAGS, MAIN], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...FLAGS, MAIN], { env, stdio: ['ignore', 'pipe', log] });
   const url = await readyUrl(child);
   const adminKey = (await readFile(join(dataDir, 'admin.key'), 'utf8')).trim();
   return { url, adminKey, child };

@@ -1,11 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Random } from '../../bench/generator/random.ts';
-import type { MeterdProcess } from '../../demo/meterd-process.ts';
 import { checkStored, untilDrained } from '../check-stored.ts';
 import { ClickHouseProxy } from '../clickhouse-proxy.ts';
 import { SendClient } from '../client.ts';
 import { Fleet } from '../fleet.ts';
 import { Load } from '../load.ts';
+import { paced } from '../pace.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { SendLog } from '../send-log.ts';
 import type { Site } from '../site.ts';
@@ -13,6 +13,7 @@ import { Totals } from '../totals.ts';
 
 const WINDOWS_PER_BATCH = 50;
 const LANES = 4;
+const CALLS_PER_SECOND = 60;
 /** In each trial meterd must have acknowledged so many calls while ClickHouse was away. */
 const CALLS_MIN = 5;
 const STANDS_MS = { quick: 1_500, full: 60_000 };
@@ -41,58 +42,53 @@ export const clickhouse: Row = {
     context.onClose(() => proxy.close());
     const meterd = await site.start({ CLICKHOUSE_URL: proxy.url });
     const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
-    const fleet = new Fleet({ name: 'away', seed, windowsPerBatch: WINDOWS_PER_BATCH });
-    const log = new SendLog();
-    const counts = { trialsDone: 0, notAcknowledged: 0, answersDropped: 0, drainMsMax: 0 };
-    const load = new Load({
-      fleet,
-      log,
-      random: new Random(seed, 1),
-      lanes: LANES,
-      resendPermille: 200,
-      onAnswer: ({ kind }) => void (counts.notAcknowledged += kind === 'acknowledged' ? 0 : 1),
-    });
-    const over = new AbortController();
-    const loading = load.run(client, { signal: over.signal });
-    const acknowledgedMore = async (calls: number): Promise<void> => {
-      const until = log.acknowledged.size + calls;
-      while (log.acknowledged.size < until) await wait(5);
-    };
+    const counts = { trialsDone: 0, notAcknowledged: 0, drainMsMax: 0 };
+    const totals = new Totals();
     const standsMsMax = isFull ? STANDS_MS.full : STANDS_MS.quick;
-    const world: World = { site, proxy, random, standsMsMax, acknowledgedMore };
     for (let trial = 0; trial < trials; trial++) {
+      const fleet = new Fleet({ name: `away${trial}`, seed, windowsPerBatch: WINDOWS_PER_BATCH });
+      const log = new SendLog();
+      const pace = paced(CALLS_PER_SECOND);
+      const load = new Load({
+        fleet,
+        log,
+        random: new Random(seed, trial),
+        lanes: LANES,
+        resendPermille: 200,
+        pace: () => pace(1),
+        onAnswer: ({ kind }) => void (counts.notAcknowledged += kind === 'acknowledged' ? 0 : 1),
+      });
+      const over = new AbortController();
+      const loading = load.run(client, { signal: over.signal });
+      const world: World = { site, proxy, random, standsMsMax, acknowledgedMore: (calls) => untilMore(log, calls) };
       for (const [name, harm] of Object.entries(HARMS)) {
-        await acknowledgedMore(CALLS_MIN);
+        await untilMore(log, CALLS_MIN);
         await harm(world);
         counts.trialsDone++;
         context.note(`${name} ${trial + 1}`);
       }
+      over.abort();
+      await loading;
+      const drainingMs = performance.now();
+      await untilDrained(meterd);
+      counts.drainMsMax = Math.max(counts.drainMsMax, Math.round(performance.now() - drainingMs));
+      totals.add(await checkStored(meterd, site.clickhouse(), { fleet, log }));
+      totals.wrong.push(...load.wrong);
     }
-    over.abort();
-    await loading;
     client.close();
-    const totals = await conclude(meterd, { site, fleet, log, counts });
-    totals.wrong.push(...load.wrong);
-    counts.answersDropped = proxy.dropped;
     const limits = {
       trialsDone: { atLeast: trials * Object.keys(HARMS).length },
       notAcknowledged: NONE,
       answersDropped: { atLeast: trials },
     };
-    return totals.finding(counts, limits);
+    return totals.finding({ ...counts, answersDropped: proxy.dropped }, limits);
   },
 };
 
-async function conclude(
-  meterd: MeterdProcess,
-  { site, fleet, log, counts }: { site: Site; fleet: Fleet; log: SendLog; counts: { drainMsMax: number } },
-): Promise<Totals> {
-  const startedMs = performance.now();
-  await untilDrained(meterd);
-  counts.drainMsMax = Math.round(performance.now() - startedMs);
-  const totals = new Totals();
-  totals.add(await checkStored(meterd, site.clickhouse(), { fleet, log }));
-  return totals;
+/** Resolves once so many calls more were acknowledged. */
+async function untilMore(log: SendLog, calls: number): Promise<void> {
+  const until = log.acknowledged.size + calls;
+  while (log.acknowledged.size < until) await wait(5);
 }
 
 const HARMS: Readonly<Record<string, Harm>> = {

@@ -8,11 +8,14 @@ import { SendClient } from '../client.ts';
 import { Fleet } from '../fleet.ts';
 import { Load } from '../load.ts';
 import { environmentOf } from '../preload.ts';
+import { paced } from '../pace.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { SendLog } from '../send-log.ts';
 import { Totals } from '../totals.ts';
 
 const WINDOWS_PER_BATCH = 20;
+/** All that is sent is compared in the end: a full run must not make more than that can hold. */
+const CALLS_PER_SECOND = 100;
 const LANES = 2;
 /** Where the clock jumps to, in seconds from the true time: two days either way, and what a change to summer time moves. */
 const OFFSETS_S = [2 * 86_400, -2 * 86_400, -3 * 3600, 3600, -3600, 0];
@@ -46,7 +49,15 @@ export const clock: Row = {
     const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
     const fleet = new Fleet({ name: 'clock', seed, windowsPerBatch: WINDOWS_PER_BATCH });
     const log = new SendLog();
-    const load = new Load({ fleet, log, random: new Random(seed, 1), lanes: LANES, resendPermille: 200 });
+    const pace = paced(CALLS_PER_SECOND);
+    const load = new Load({
+      fleet,
+      log,
+      random: new Random(seed, 1),
+      lanes: LANES,
+      resendPermille: 200,
+      pace: () => pace(1),
+    });
     const over = new AbortController();
     const loading = load.run(client, { signal: over.signal });
     const db = new Client({ connectionString: site.databaseUrl });

@@ -13,6 +13,7 @@ import { SendClient } from '../client.ts';
 import { Fleet } from '../fleet.ts';
 import { Load } from '../load.ts';
 import { mountMemory } from '../mounts.ts';
+import { paced } from '../pace.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { SendLog } from '../send-log.ts';
 import { tool } from '../tools.ts';
@@ -31,6 +32,8 @@ const CLICKHOUSE_DISK_MIB = 1024;
  */
 const CLICKHOUSE_LEFT_MIB = 64;
 const WINDOWS_PER_BATCH = 20;
+/** All that is sent is compared in the end: a full run must not make more than that can hold. */
+const CALLS_PER_SECOND = 100;
 const LANES = 4;
 const RECOVERY_MS_MAX = 5_000;
 const FULL_MS = 1_500;
@@ -120,12 +123,14 @@ async function fillUnderMeterd(context: Context, counts: Counts): Promise<Totals
   const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
   const fleet = new Fleet({ name: 'full', seed, windowsPerBatch: WINDOWS_PER_BATCH });
   const log = new SendLog();
+  const pace = paced(CALLS_PER_SECOND);
   const load = new Load({
     fleet,
     log,
     random: new Random(seed, 1),
     lanes: LANES,
     resendPermille: 300,
+    pace: () => pace(1),
     onAnswer: (answer) => {
       if (answer.kind !== 'acknowledged') counts.refused++;
       const isAsked =

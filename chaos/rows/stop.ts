@@ -5,12 +5,15 @@ import { checkStored, untilDrained } from '../check-stored.ts';
 import { SendClient } from '../client.ts';
 import { Fleet } from '../fleet.ts';
 import { Load } from '../load.ts';
+import { paced } from '../pace.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { SendLog } from '../send-log.ts';
 import type { Site } from '../site.ts';
 import { Totals } from '../totals.ts';
 
 const WINDOWS_PER_BATCH = 20;
+/** All that is sent is compared in the end: a full run must not make more than that can hold. */
+const CALLS_PER_SECOND = 100;
 const LANES = 8;
 const STOP_MS_MAX = 10_000;
 
@@ -37,7 +40,15 @@ export const stop: Row = {
     const targets: Targets = { first: running, second: running };
     const fleet = new Fleet({ name: 'stop', seed, windowsPerBatch: WINDOWS_PER_BATCH });
     const log = new SendLog();
-    const load = new Load({ fleet, log, random: new Random(seed, 1), lanes: LANES, resendPermille: 0 });
+    const pace = paced(CALLS_PER_SECOND);
+    const load = new Load({
+      fleet,
+      log,
+      random: new Random(seed, 1),
+      lanes: LANES,
+      resendPermille: 0,
+      pace: () => pace(1),
+    });
     const counts = { failed: 0, stopMsMax: 0, exitsOther: 0, stops: 0 };
     const over = new AbortController();
     const lane = async (): Promise<void> => {

@@ -184,20 +184,14 @@ function singleFor(field: DescField, given: Given, depth: number): unknown {
     return depth < DEPTH_MAX ? requestFor(field.message, given, depth + 1) : undefined;
   }
   if (field.enum !== undefined) return random.pick(field.enum.values).number;
-  switch (field.scalar) {
-    case ScalarType.STRING:
-      // Their ids nearly always; ours where both have to be named for a call to go through.
-      if (/customer/i.test(field.name)) return random.pick([theirs.customerId, theirs.customerId, mine.customerId, '']);
-      return random.pick(random.chance(800) ? theirs.ids : mine.ids);
-    case ScalarType.BOOL:
-      return random.chance(500);
-    case ScalarType.BYTES:
-      return '';
-    case undefined:
-      return undefined;
-    default:
-      return random.below(100);
+  if (field.scalar === ScalarType.STRING) {
+    // Their ids nearly always; ours where both have to be named for a call to go through.
+    if (/customer/i.test(field.name)) return random.pick([theirs.customerId, theirs.customerId, mine.customerId, '']);
+    return random.pick(random.chance(800) ? theirs.ids : mine.ids);
   }
+  if (field.scalar === ScalarType.BOOL) return random.chance(500);
+  if (field.scalar === ScalarType.BYTES) return '';
+  return field.scalar === undefined ? undefined : random.below(100);
 }
 
 /** Around the days that there is something in. */

@@ -66,14 +66,15 @@ const ROLLUP_LOCK = 'meterd.job.rollup';
 const JOB_MS_MAX = 900_000;
 /** Of one table or month. */
 const STATEMENT_TIMEOUT_MS = 3_600_000;
-const ERASURE_RETRY_MS = 60_000;
+const SETTLE_MS_MAX = 300_000;
+const RETRY_MS = 60_000;
 
 /**
  * Writes a backup: what was acknowledged before the call, and with it everything that the ledger rests on. PostgreSQL's moment
  * comes first, so that ClickHouse knows at least what each invoice of it was computed from. What is in the folder is no
  * backup before the call has returned.
- * @throws CallerFault invalid_argument, failed_precondition, aborted; NotNow where a customer is erased meanwhile; what the
- *   engines and the disk report; the signal's reason. What was written by then is removed
+ * @throws CallerFault invalid_argument, failed_precondition, aborted; NotNow where a customer is erased meanwhile, and where
+ *   ClickHouse is away; what the engines and the disk report; the signal's reason. What was written by then is removed
  */
 export async function createBackup(store: BackupStore, request: BackupRequest): Promise<Backup> {
   const locked = await tryAdvisoryLock(store.pool, BACKUP_LOCK, async (lost) => {
@@ -93,7 +94,7 @@ export async function createBackup(store: BackupStore, request: BackupRequest): 
 async function writeBackup(store: BackupStore, request: BackupRequest): Promise<Backup> {
   const { db, clock, dataDir, settle } = store;
   const { folder, actor, signal } = request;
-  await settle(signal);
+  await settleInTime(settle, signal);
   const clickhouse = connectClickHouse({ url: store.clickhouseUrl, requestTimeoutMs: STATEMENT_TIMEOUT_MS });
   const client = new Client({
     ...store.pool.options,
@@ -127,8 +128,21 @@ async function writeBackup(store: BackupStore, request: BackupRequest): Promise<
     return backup;
   } finally {
     await client.end();
-    await clickhouseCopy.dropFrozen(clickhouse);
+    // Where ClickHouse is away, why the backup failed counts; the next one removes what is left.
+    await clickhouseCopy.dropFrozen(clickhouse).catch(() => undefined);
     await clickhouse.close();
+  }
+}
+
+/** @throws NotNow where ClickHouse does not take in time what was acknowledged; the signal's reason */
+async function settleInTime(settle: BackupStore['settle'], signal: AbortSignal): Promise<void> {
+  const timeout = AbortSignal.timeout(SETTLE_MS_MAX);
+  try {
+    await settle(AbortSignal.any([signal, timeout]));
+  } catch (reason) {
+    if (!timeout.aborted) throw reason;
+    const message = `what was acknowledged is not in ClickHouse within ${SETTLE_MS_MAX / 1000} s: try again when it is back`;
+    throw new NotNow('unavailable', RETRY_MS, message);
   }
 }
 
@@ -154,7 +168,7 @@ async function freeze(
       query_params: { head: auditHead.sequence },
     });
     if ((await countErasures(pool)) !== erasures) {
-      throw new NotNow('unavailable', ERASURE_RETRY_MS, 'a customer was erased meanwhile: try again');
+      throw new NotNow('unavailable', RETRY_MS, 'a customer was erased meanwhile: try again');
     }
     return {
       client,

@@ -6,7 +6,15 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createZstdCompress, createZstdDecompress } from 'node:zlib';
 import { CallerFault, codeOf } from '../lib/failure.ts';
-import type { BackupFile } from './manifest.ts';
+
+/** What a file of a backup has to be. */
+export interface BackupFile {
+  /** Below the folder. */
+  readonly name: string;
+  readonly bytes: number;
+  /** In hexadecimal, of the file as it lies there. */
+  readonly sha256: string;
+}
 
 /** The folders in a backup. */
 export const PARTS = ['postgres', 'clickhouse', 'quarantine'] as const;
@@ -50,9 +58,9 @@ export async function isEmpty(folder: string): Promise<boolean> {
   }
 }
 
-/** Removes what a backup that failed has written; the folder itself may have been there before it. */
+/** Removes what a backup that failed has written: all that is in its folder, which was empty before. */
 export async function removeContents(folder: string): Promise<void> {
-  for (const part of PARTS) await rm(join(folder, part), { recursive: true, force: true });
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
 }
 
 /** Writes a stream into a new file, compressed. Resolves once it is on disk. @param name below the folder */
@@ -61,7 +69,7 @@ export async function writeCompressed(
   name: string,
   source: Readable,
   signal: AbortSignal,
-): Promise<Pick<BackupFile, 'name' | 'bytes' | 'sha256'>> {
+): Promise<BackupFile> {
   const hash = createHash('sha256');
   let bytes = 0;
   const measure = new Transform({

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { codeOf } from '../lib/failure.ts';
-import { checkFile, syncFolders, writeSmall } from './folder.ts';
+import { type BackupFile, checkFile, syncFolders, writeSmall } from './folder.ts';
 
 /** What a backup says of itself: what is in it, of which schemas, and what each file has to be. */
 
@@ -49,8 +49,6 @@ export type Manifest = z.output<typeof manifestSchema>;
 export type PostgresFile = Manifest['postgres']['files'][number];
 export type ClickHouseFile = Manifest['clickhouse']['files'][number];
 export type QuarantineFile = Manifest['quarantine']['files'][number];
-/** What every file has to be. */
-export type BackupFile = z.output<typeof file>;
 
 /** Every file but the manifest's own. */
 export function filesOf(manifest: Manifest): BackupFile[] {

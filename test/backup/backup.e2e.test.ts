@@ -13,6 +13,7 @@ import { replay } from '../../demo/replay.ts';
 import { createHostKeys, registerCustomer, subscribe, type Target } from '../../demo/set-up.ts';
 import { workedExample } from '../../demo/worked-example.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
+import { BackupService } from '../../gen/billing/v1/backup_pb.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { InvoiceSchema, InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
 import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
@@ -65,10 +66,10 @@ function restore(from: string, environment: Readonly<Record<string, string>>): P
 async function sendOnAndOn(): Promise<{ acknowledged: () => number; stop: () => Promise<void> }> {
   const collector = clientOf(BillingCollectorService, meterd.url, await keyFor(meterd));
   let acknowledged = 0;
-  let stopped = false;
+  const stopped = new AbortController();
   const first = Promise.withResolvers<void>();
   const send = async (): Promise<void> => {
-    while (!stopped) {
+    while (!stopped.signal.aborted) {
       const startMs = liveStartMs + acknowledged * MINUTE_MS;
       const [windowStart, windowEnd] = [timestampFromMs(startMs), timestampFromMs(startMs + MINUTE_MS)];
       const metrics = [aWindow({ customerId: 'live', windowStart, windowEnd, timestamp: windowEnd })];
@@ -81,7 +82,7 @@ async function sendOnAndOn(): Promise<{ acknowledged: () => number; stop: () => 
   return {
     acknowledged: () => acknowledged,
     stop: async () => {
-      stopped = true;
+      stopped.abort();
       await sending;
     },
   };
@@ -175,6 +176,19 @@ it('is written into a new folder only', async () => {
   expect(await readdir(backupFolder)).toHaveLength(5);
   const nowhere = join(folder, 'missing', 'backup');
   expect(await backUp(nowhere)).toMatchObject({ code: 1, stderr: expect.stringContaining('cannot be made: ENOENT') });
+});
+
+it('is removed where the caller leaves, and the next one begins anew', async () => {
+  const left = join(folder, 'left');
+  const backups = clientOf(BackupService, meterd.url, meterd.adminKey);
+  const leaving = new AbortController();
+  const abandoned = async (): Promise<void> => {
+    for await (const _ of backups.createBackup({ folder: left }, { signal: leaving.signal })) leaving.abort();
+  };
+  await expect(abandoned()).rejects.toThrow('aborted');
+  await expect.poll(() => readdir(left), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(async () => (await backUp(left)).code, { timeout: 20_000 }).toBe(0);
+  expect(await readdir(left)).toContain('manifest.json.sha256');
 });
 
 describe('a backup that is damaged is refused by the name of its file:', () => {
