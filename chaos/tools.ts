@@ -8,7 +8,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'fiu-ctrl': 'fiu-utils',
   'fiu-run': 'fiu-utils',
   fusermount3: 'fuse3',
-  h2load: 'nghttp2-client',
   losetup: 'mount',
   'mkfs.ext4': 'e2fsprogs',
   mount: 'mount',
@@ -16,7 +15,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   nbdkit: 'nbdkit',
   nft: 'nftables',
   openssl: 'openssl',
-  tc: 'iproute2',
   umount: 'mount',
 };
 /** An ordinary user's path leaves these out. */

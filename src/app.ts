@@ -61,7 +61,7 @@ const BACKFILL_FLUSH_MS = 5000;
 const REFUSED_FLUSH_MS = 5000;
 const BODY_TIMEOUT_MS_MAX = 60_000;
 /** Of one address for what needs no key: health and reflection. */
-const PUBLIC_LIMITS = { callsPerSecondMax: 100, bodyBytesPerSecondMax: 1_000_000, callsAtOnceMax: 100 };
+const PUBLIC_LIMITS = { bodyBytesPerSecondMax: 1_000_000, callsAtOnceMax: 100 };
 const TLS_RELOAD_MS = 10_000;
 const EVENT_LOOP_LOOK_MS = 10;
 /** Hourly: what was not anchored yet could be cut off unseen. */
@@ -336,7 +336,7 @@ async function serve(
   const shutdown = new AbortController();
   const limits = new CallLimits({
     perKey: config,
-    perAddress: PUBLIC_LIMITS,
+    perAddress: { ...PUBLIC_LIMITS, callsPerSecondMax: config.publicCallsPerSecondMax },
     bodyBytesAtOnceMax: config.bodyBytesAtOnceMax,
   });
   const calls = new OpenCalls(limits, config);

@@ -35,6 +35,8 @@ export interface Config {
   /** Of all calls under way. */
   readonly bodyBytesAtOnceMax: number;
   readonly callsPerSecondMax: number;
+  /** Of one address, without a key. */
+  readonly publicCallsPerSecondMax: number;
   readonly bodyBytesPerSecondMax: number;
   readonly callsAtOnceMax: number;
   /** `undefined`: in clear text. */
@@ -138,6 +140,7 @@ const VARIABLES = z.object({
   METERD_CALL_SECONDS_MAX: whole(600, 1, 86_400),
   METERD_IDLE_SECONDS_MAX: whole(75, 1, 86_400),
   METERD_BODIES_MIB_MAX: whole(64, 1, 65_536),
+  METERD_PUBLIC_CALLS_PER_SECOND_MAX: whole(100, 1, 1_000_000),
   METERD_KEY_CALLS_PER_SECOND_MAX: whole(5000, 1, 1_000_000),
   METERD_KEY_KIB_PER_SECOND_MAX: whole(131_072, 1, 16_777_216),
   METERD_KEY_CALLS_AT_ONCE_MAX: whole(2048, 1, 1_000_000),
@@ -231,6 +234,7 @@ function toConfig(values: z.output<typeof VARIABLES>): Config {
     workTimeoutMs: values.METERD_CALL_SECONDS_MAX * 1000,
     idleTimeoutMs: values.METERD_IDLE_SECONDS_MAX * 1000,
     bodyBytesAtOnceMax: values.METERD_BODIES_MIB_MAX * MIB,
+    publicCallsPerSecondMax: values.METERD_PUBLIC_CALLS_PER_SECOND_MAX,
     callsPerSecondMax: values.METERD_KEY_CALLS_PER_SECOND_MAX,
     bodyBytesPerSecondMax: values.METERD_KEY_KIB_PER_SECOND_MAX * 1024,
     callsAtOnceMax: values.METERD_KEY_CALLS_AT_ONCE_MAX,

@@ -13,7 +13,6 @@ import { replay } from '../../demo/replay.ts';
 import { createHostKeys, registerCustomer, subscribe, type Target } from '../../demo/set-up.ts';
 import { workedExample } from '../../demo/worked-example.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
-import { BackupService } from '../../gen/billing/v1/backup_pb.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { InvoiceSchema, InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
 import { JobService } from '../../gen/billing/v1/jobs_pb.ts';
@@ -148,7 +147,9 @@ it('brings everything back that was acknowledged before, and proves every invoic
   // It goes on where the other was: the next number, and usage that everybody sends again.
   const hostKeys = await createHostKeys(again, example);
   await replay(example, { url: again.url, hostKeys, windowsPerBatch: 600, onAcknowledged: () => undefined });
-  await closeMonth(again, example);
+  // What was due while it was down runs at the start, and a job is refused while it runs.
+  const close = (): Promise<string> => closeMonth(again, example).then(() => 'closed', String);
+  await expect.poll(close, { timeout: 20_000 }).toBe('closed');
   expect((await readUsage(again, example)).total).toEqual((await readUsage(meterd, example)).total);
 }, 180_000);
 
@@ -176,19 +177,6 @@ it('is written into a new folder only', async () => {
   expect(await readdir(backupFolder)).toHaveLength(5);
   const nowhere = join(folder, 'missing', 'backup');
   expect(await backUp(nowhere)).toMatchObject({ code: 1, stderr: expect.stringContaining('cannot be made: ENOENT') });
-});
-
-it('is removed where the caller leaves, and the next one begins anew', async () => {
-  const left = join(folder, 'left');
-  const backups = clientOf(BackupService, meterd.url, meterd.adminKey);
-  const leaving = new AbortController();
-  const abandoned = async (): Promise<void> => {
-    for await (const _ of backups.createBackup({ folder: left }, { signal: leaving.signal })) leaving.abort();
-  };
-  await expect(abandoned()).rejects.toThrow('aborted');
-  await expect.poll(() => readdir(left), { timeout: 20_000 }).toEqual([]);
-  await expect.poll(async () => (await backUp(left)).code, { timeout: 20_000 }).toBe(0);
-  expect(await readdir(left)).toContain('manifest.json.sha256');
 });
 
 describe('a backup that is damaged is refused by the name of its file:', () => {

@@ -30,6 +30,8 @@ const databaseUrl = await createPostgresDatabase();
 const meterd = await meterdForTest({
   CLICKHOUSE_URL: await watched(newClickHouseUrl()),
   DATABASE_URL: databaseUrl,
+  // One test takes rights away, which is logged at length.
+  METERD_LOG_LEVEL: 'silent',
   METERD_INVOICE_GRACE_HOURS: '0',
   METERD_ROLLUP_SCHEDULE: '0 0 29 2 *',
   METERD_INVOICE_SCHEDULE: '0 0 29 2 *',
@@ -91,12 +93,16 @@ it('reads for a customer as that customer, and for nobody else', async () => {
   const untilMs = Math.floor(Date.now() / DAY_MS) * DAY_MS;
   const range = { start: timestampFromMs(untilMs - DAY_MS), end: timestampFromMs(untilMs) };
   for (const key of [own, meterd.adminKey]) {
-    filtered.length = 0;
-    await clientOf(BillingQueryService, meterd.url, key).getCustomerUsage({ customerId, ...range });
-    await clientOf(GapService, meterd.url, key).listGaps({ customerId, ...range });
-    await clientOf(InvoiceService, meterd.url, key).previewInvoice({ customerId });
-    expect(filtered.length).toBeGreaterThan(3);
-    expect(new Set(filtered)).toEqual(new Set([key === own]));
+    const calls = [
+      () => clientOf(BillingQueryService, meterd.url, key).getCustomerUsage({ customerId, ...range }),
+      () => clientOf(GapService, meterd.url, key).listGaps({ customerId, ...range }),
+      () => clientOf(InvoiceService, meterd.url, key).previewInvoice({ customerId }),
+    ];
+    for (const call of calls) {
+      filtered.length = 0;
+      await call();
+      expect(filtered.includes(true)).toBe(key === own);
+    }
   }
   const owner = new Client({ connectionString: databaseUrl });
   await owner.connect();

@@ -119,7 +119,11 @@ async function writeKeys(
     await writeSynced(written, keys.map((key) => `${key.export().toString('hex')}\n`).join(''));
     await place(written, path);
     const folder = await open(dirname(path), 'r');
-    await folder.sync().finally(() => folder.close());
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
   } finally {
     await rm(written, { force: true });
   }

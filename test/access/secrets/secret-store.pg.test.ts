@@ -83,17 +83,17 @@ describe('SecretStore', () => {
       .where('name', '=', broken.name)
       .execute();
     const before = await keys.newestId();
-    let isOver = false;
+    const over = new AbortController();
     const reading = (async () => {
       let reads = 0;
-      for (; !isOver; reads++) {
+      for (; !over.signal.aborted; reads++) {
         const id = ids[reads % 100] ?? broken;
         expect(await readText(id)).toBe(id.name);
       }
       return reads;
     })();
     const rotation = await store.rotate(true, 'rotator', signal);
-    isOver = true;
+    over.abort();
     expect(await reading).toBeGreaterThan(0);
     expect(rotation.wrappingKeyId).not.toBe(before);
     expect(rotation.failed).toEqual([expect.objectContaining(broken)]);
