@@ -21,6 +21,8 @@ const SLOW_PIECE_BYTES = 1600;
 const SLOW_PIECE_MS = 200;
 const ANSWER_MS_MAX = 5000;
 const LEAK_WAIT_MS = 15_000;
+/** A connection whose end got lost on the way looks idle to meterd, and is closed after this time. */
+const IDLE_SECONDS = 8;
 const TRIES_MAX = 5;
 /** As /proc/net/tcp has it. */
 const ESTABLISHED = '01';
@@ -51,7 +53,7 @@ export const network: Row = {
   tools: ['nft'],
   async run({ trials, seed, random, site: newSite, note, onClose }: Context): Promise<Finding> {
     const site = await newSite();
-    const meterd = await site.start();
+    const meterd = await site.start({ METERD_IDLE_SECONDS_MAX: String(IDLE_SECONDS) });
     const target = { url: meterd.url, key: await site.collectorKey(meterd) };
     const fleet = new Fleet({ name: 'network', seed, windowsPerBatch: WINDOWS_PER_BATCH });
     const log = new SendLog();

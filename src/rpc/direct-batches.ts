@@ -5,14 +5,14 @@ import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
 import { SendMetricsBatchRestSchema } from '../../gen/meterd/internal/v1/raw_pb.ts';
 import type { Ingest } from '../ingest/accept-batch.ts';
 import { admit, type Authenticator } from './auth.ts';
+import { beginCall } from './begin-call.ts';
 import { checkBinary, elementsMaxOf } from './check-body.ts';
 import { toConnectError } from './errors.ts';
 import type { NodeRequest, NodeResponse } from './node-http.ts';
 import { type CallOutcome, outcomeOf } from './observe.ts';
 import type { OpenCall, OpenCalls } from './open-call.ts';
-import { peerOf } from './peer.ts';
 import { readBody } from './read-body.ts';
-import { sendWhole } from './send-answer.ts';
+import { sendWhole, type WholeAnswer } from './send-answer.ts';
 import { answerBatch, splitMessage } from './send-metrics-batch.ts';
 
 const METHOD = BillingCollectorService.method.sendMetricsBatch;
@@ -56,20 +56,14 @@ export class DirectBatches {
   /** Answers it. @throws ConnectError ABORTED where the client goes away */
   async serve(request: NodeRequest, response: NodeResponse): Promise<void> {
     const { calls, jsonOptions } = this.#options;
-    const open = calls.enter(peerOf(request));
-    response.once('close', () => calls.leave(open));
+    const open = beginCall(calls, request, response);
     try {
       const answer = await this.#answer(request, open);
       sendWhole(response, { status: 200, header: { 'content-type': CONTENT_TYPE }, body: answer }, open);
     } catch (reason) {
       const error = toConnectError(reason);
       if (error.code === Code.Aborted && response.destroyed) throw error;
-      const header = { ...Object.fromEntries(error.metadata), 'content-type': 'application/json' };
-      sendWhole(
-        response,
-        { status: codeToHttpStatus(error.code), header, body: errorToJsonBytes(error, jsonOptions) },
-        open,
-      );
+      sendWhole(response, refusal(error, jsonOptions), open);
     }
   }
 
@@ -103,6 +97,11 @@ export class DirectBatches {
   }
 }
 
+function refusal(error: ConnectError, jsonOptions: DirectOptions['jsonOptions']): WholeAnswer {
+  const header = { ...Object.fromEntries(error.metadata), 'content-type': 'application/json' };
+  return { status: codeToHttpStatus(error.code), header, body: errorToJsonBytes(error, jsonOptions) };
+}
+
 /** Milliseconds; infinite where it is none that the protocol allows. */
 function timeoutMsOf(timeout: string | string[]): number {
   return typeof timeout === 'string' && /^\d{1,10}$/.test(timeout) ? Number(timeout) : Number.POSITIVE_INFINITY;
@@ -112,10 +111,11 @@ function timeoutMsOf(timeout: string | string[]): number {
 async function within<T>(work: Promise<T>, timeoutMs: number | undefined, open: OpenCall): Promise<T> {
   const over = Promise.withResolvers<never>();
   const late = (): void => over.reject(new ConnectError('the operation timed out', Code.DeadlineExceeded));
+  if (timeoutMs === 0) late();
   const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
   open.awaitsAnswer(over.reject);
   try {
-    return await Promise.race([work, over.promise]);
+    return await Promise.race([over.promise, work]);
   } finally {
     clearTimeout(timer);
     open.hasAnswer();

@@ -11,10 +11,10 @@ import {
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
 import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import type { RequestListener } from './listener.ts';
+import { beginCall } from './begin-call.ts';
 import { checkedBody, isJson } from './check-body.ts';
 import type { NodeRequest, NodeResponse } from './node-http.ts';
 import { kOpenCall, type OpenCall, type OpenCalls } from './open-call.ts';
-import { peerOf } from './peer.ts';
 import { readBody, readEnvelopes } from './read-body.ts';
 import { sendAnswer } from './send-answer.ts';
 
@@ -111,10 +111,7 @@ async function serveRpc(
   response: NodeResponse,
   serving: Serving,
 ): Promise<void> {
-  const open = serving.calls.enter(peerOf(request));
-  response.once('close', () => serving.calls.leave(open));
-  // Answered before all of its body came, a call over HTTP/2 would stay open for as long as its client likes.
-  if ('stream' in request) request.stream.once('finish', () => open.awaitsEnd(() => request.stream.close()));
+  const open = beginCall(serving.calls, request, response);
   const call = callOf(request, response);
   call.contextValues.set(kOpenCall, open);
   const body = bodyOf(call, { request, open, method: handler.method, serving });

@@ -47,12 +47,15 @@ export async function sendAnswer(
   }
 }
 
-/** Sends an answer that is there as a whole. A client that does not take it for too long is cut. */
-export function sendWhole(
-  response: NodeResponse,
-  answer: { readonly status: number; readonly header: Readonly<Record<string, string>>; readonly body: Uint8Array },
-  call: OpenCall,
-): void {
+/** An answer that is there as a whole. */
+export interface WholeAnswer {
+  readonly status: number;
+  readonly header: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** Sends it. A client that does not take it for too long is cut. */
+export function sendWhole(response: NodeResponse, answer: WholeAnswer, call: OpenCall): void {
   response.statusCode = answer.status;
   for (const [name, value] of Object.entries(answer.header)) response.setHeader(name, value);
   response.setHeader('content-length', answer.body.length);
