@@ -7,7 +7,7 @@ export interface DrainSizes {
   /** How long records wait for others to share their insert while ClickHouse keeps up: where little comes in, and where much does. */
   readonly ageMsMin: number;
   readonly ageMsMax: number;
-  /** The insert from which on `ageMsMax` holds. */
+  /** The insert up to which `ageMsMin` holds; the wait grows with what is beyond. */
   readonly muchBytes: number;
   /** What inserts shrink to where ClickHouse has too little room, and what a probe is. */
   readonly insertBytesMin: number;
@@ -27,7 +27,8 @@ export const DRAIN_SIZES: DrainSizes = {
   ageMsMin: 100,
   // One part a second where much does.
   ageMsMax: 1_000,
-  muchBytes: 16 * MIB,
+  // Up to some 200,000 windows/s inserts stay small, and an ack never waits behind a large one for the disk.
+  muchBytes: 4 * MIB,
   // A few calls' windows. Smaller ones would only cost parts.
   insertBytesMin: MIB,
   // A full insert after each such pause is still about 60,000 windows/s, at the 200 bytes of a usual window.
@@ -70,8 +71,8 @@ export class DrainPace {
   pauseMs(storedBytes: number, waitingBytes: number): number {
     const { ageMsMin, ageMsMax, muchBytes } = this.#sizes;
     if (this.#pauseMs <= ageMsMin && waitingBytes >= this.#insertBytes) return 0;
-    const gatherMs = ageMsMin + (ageMsMax - ageMsMin) * Math.min(1, storedBytes / muchBytes);
-    return Math.max(this.#pauseMs, gatherMs);
+    const gatherMs = (ageMsMin * Math.max(muchBytes, storedBytes)) / muchBytes;
+    return Math.max(this.#pauseMs, Math.min(ageMsMax, gatherMs));
   }
 
   /** ClickHouse took too long over an insert, or has no memory or no thread for it: less at once. */

@@ -54,8 +54,8 @@ describe('DrainPace', () => {
   });
 
   it('waits the longer the more came in, so that much makes few inserts', () => {
-    const pauses = [0, 8 * MIB, 16 * MIB, 64 * MIB].map((bytes) => after([]).pauseMs(bytes, 0));
-    expect(pauses).toEqual([100, 550, 1_000, 1_000]);
+    const pauses = [0, 4 * MIB, 8 * MIB, 16 * MIB, 64 * MIB].map((bytes) => after([]).pauseMs(bytes, 0));
+    expect(pauses).toEqual([100, 100, 200, 400, 1_000]);
   });
 
   it('knows how long draining takes from what it took of late', () => {
