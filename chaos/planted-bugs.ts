@@ -223,9 +223,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'a call whose client went away counted for ever',
-    file: 'src/rpc/http-handler.ts',
-    text: "response.once('close', () => serving.calls.leave(open));",
-    becomes: "response.once('finish', () => serving.calls.leave(open));",
+    file: 'src/rpc/begin-call.ts',
+    text: "response.once('close', () => calls.leave(open));",
+    becomes: "response.once('finish', () => calls.leave(open));",
     row: 'network',
     trials: 70,
   },
