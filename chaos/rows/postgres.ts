@@ -58,6 +58,9 @@ export const postgres: Row = {
       await failToSerialize(site, false);
       await closing;
       counts.customers += CUSTOMERS;
+      // The batch that came while PostgreSQL was away may touch hours after the last rollup, and a proof waits for that.
+      await untilDrained(meterd);
+      await runJob(meterd, 'rollup');
       counts.notProved += await countUnproved(meterd, fleet);
       context.note(`${counts.kills + 1} kills`);
     }
