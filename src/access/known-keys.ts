@@ -31,6 +31,7 @@ const BEARER = /^bearer (\S+)$/i;
 export class KnownKeys {
   readonly #source: KeySource;
   readonly #clock: Clock;
+  readonly #elapsedMs: () => number;
   readonly #misses = new LRUCache<string, true>({ max: MISSES_MAX, ttl: MISS_MS });
   #keys = new Map<string, StoredKey>();
   /** The ids of hosts' keys, by what their certificates say. */
@@ -38,14 +39,16 @@ export class KnownKeys {
   #readAtMs = Number.NEGATIVE_INFINITY;
   #lookups = 0;
 
-  constructor(source: KeySource, clock: Clock) {
+  /** @param elapsedMs a clock that never jumps: one that is set forward must not make the set look old, and refuse everybody */
+  constructor(source: KeySource, clock: Clock, elapsedMs: () => number = () => performance.now()) {
     this.#source = source;
     this.#clock = clock;
+    this.#elapsedMs = elapsedMs;
   }
 
   /** Reads the set anew. @throws what the source throws; the old set then stays */
   async refresh(): Promise<void> {
-    const atMs = this.#clock.nowMs();
+    const atMs = this.#elapsedMs();
     const keys = await this.#source.active();
     this.#keys = new Map();
     this.#hosts = new Map();
@@ -93,7 +96,7 @@ export class KnownKeys {
   }
 
   #known(keyId: string): StoredKey | undefined {
-    if (this.#clock.nowMs() - this.#readAtMs > KNOWN_MS_MAX) {
+    if (this.#elapsedMs() - this.#readAtMs > KNOWN_MS_MAX) {
       throw new NotNow('unavailable', REFRESH_MS, 'keys could not be read for an hour: credentials cannot be checked');
     }
     return this.#keys.get(keyId);

@@ -39,7 +39,7 @@ function keysIn(keys: StoredKey[]) {
     return state.keys.find((key) => key.spiffeId === spiffeId);
   };
   const clock = { nowMs: () => state.nowMs, nowNanos: () => BigInt(state.nowMs) * 1_000_000n };
-  return { state, known: new KnownKeys({ ...source, findHost }, clock) };
+  return { state, known: new KnownKeys({ ...source, findHost }, clock, clock.nowMs) };
 }
 
 describe('credentials', () => {
