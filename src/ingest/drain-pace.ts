@@ -27,7 +27,7 @@ export const DRAIN_SIZES: DrainSizes = {
   ageMsMin: 100,
   // One part a second where much does.
   ageMsMax: 1_000,
-  // Up to some 200,000 windows/s inserts stay small, and an ack never waits behind a large one for the disk.
+  // At 200 bytes a window, inserts stay small up to some 200,000 windows/s: an ack may have to wait for the disk behind a large one.
   muchBytes: 4 * MIB,
   // A few calls' windows. Smaller ones would only cost parts.
   insertBytesMin: MIB,

@@ -182,7 +182,7 @@ export class RowBatch implements RowHead {
     setWord(this.#words, at + SAMPLED_AT * column, window.sampledAtNanos);
   }
 
-  /** All four or none. Which hosts send from where is read on: the ids are as `sender-scope.ts` let them through. */
+  /** All four texts, or none: what was written of them is taken back where one is not short and plain. */
   #addTexts(wire: WireWindow): boolean {
     const { view } = wire;
     if (wire.customerEnd === wire.customerStart || wire.vmEnd === wire.vmStart) return false;
