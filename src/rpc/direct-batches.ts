@@ -34,8 +34,8 @@ export interface DirectOptions {
 /**
  * The short way for what hosts send all day: `SendMetricsBatch` as a unary call of Connect's own protocol
  * (https://connectrpc.com/docs/protocol), in protobuf, not packed. A call of 10 windows took 290 to 333 µs of CPU
- * by the library's general way and takes 190 to 204 µs by this one (`npm run bench -- ingest`, runs before and after). It takes nothing else: whatever is odd about a call goes the library's way, which has the same
- * gate, limits and handler.
+ * by the library's general way and takes 190 to 204 µs by this one (`npm run bench -- ingest`, runs before and after).
+ * It takes nothing else: whatever is odd about a call goes the library's way, which has the same gate, limits and handler.
  */
 export class DirectBatches {
   readonly path = `/${METHOD_NAME}`;
