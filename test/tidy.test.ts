@@ -29,7 +29,7 @@ const PURE = [
 const DOES_IO = /from '(node:(fs|net|http|http2|child_process)|pg|kysely|@clickhouse|\.\.\/.*storage\/)/;
 
 const src = readSources('src');
-const all = [...src, ...readSources('test', 'demo', 'bench', 'chaos')];
+const all = [...src, ...readSources('kernel', 'test', 'demo', 'bench', 'chaos')];
 
 /** `src/ingest/spool/x.ts` → `ingest`; `src/app.ts` → `app`; `gen/…` → `gen`. */
 function layerOf(path: string): string {

@@ -12,7 +12,7 @@ const RULES: readonly (readonly [bucket: string, kind: keyof CallFrame, pattern:
   ['deduplication', 'url', /\/src\/ingest\/(dedup|hour-[a-z]+)\.ts$/],
   ['spool: records, groups, files', 'url', /\/src\/ingest\/(spool\/|record\.ts$)|^node:internal\/fs\//],
   ['drain into ClickHouse', 'url', /\/clickhouse-writer\.ts$|\/node_modules\/@clickhouse\/|^node:_http_/],
-  ['windows: read, checked, written as rows', 'url', /\/src\/ingest\//],
+  ['windows: read, checked, written as rows', 'url', /\/src\/ingest\/|^wasm:/],
   ['Connect, protobuf, the gate', 'url', /\/node_modules\/(@connectrpc|@bufbuild)\/|\/src\/(rpc|access)\/|\/undici\//],
   ['live stream, metrics, logs', 'url', /\/src\/(usage|telemetry)\/|\/node_modules\/(@opentelemetry|pino)/],
   ['HTTP/2 in JavaScript', 'url', /^node:(internal\/)?http2/],

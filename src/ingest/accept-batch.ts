@@ -24,7 +24,6 @@ import { isLate, parseWindow, type TimeBounds } from './validate.ts';
 import type { Provenance, Sender, Window } from './window.ts';
 import type { WireBatch } from './wire-batch.ts';
 import { blockParts, readBlock } from './window-block.ts';
-import { WireWindow } from './wire-window.ts';
 
 /** One call's windows: as protobuf bytes, or decoded where the call came in JSON. */
 export interface Batch {
@@ -76,7 +75,6 @@ const HOUR_NANOS = 3_600_000_000_000;
  */
 export class Ingest {
   readonly #options: IngestOptions;
-  readonly #wire = new WireWindow();
   /** The same for readings that come in no batch of windows. */
   readonly readings: ReadingIntake;
   readonly #receipts = new ReceiptClock();
@@ -121,14 +119,16 @@ export class Ingest {
     const receivedAtNanos = this.#receipts.at(nowNanos);
     const provenance = { credentialId: sender.credentialId, instanceId, sequence, receivedAtNanos };
     const sync: Sync = { done: undefined };
+    const scope = new SenderScope(sender, bounds);
+    const { metrics } = batch;
     return {
       sender,
       bounds,
-      scope: new SenderScope(sender, bounds),
+      scope,
       provenance,
       sync,
       number: recent.begin(sync),
-      rows: new RowBatch(batch.metrics.length, provenance),
+      rows: new RowBatch(metrics.length, provenance, 'bounds' in metrics ? { bytes: metrics.bytes, scope } : undefined),
       touched: new TouchedHours(),
       awaited: new Set(),
       faults: [],
@@ -149,10 +149,14 @@ export class Ingest {
     const { rows, scope } = sorting;
     const start = bounds[2 * index] ?? 0;
     const end = bounds[2 * index + 1] ?? 0;
-    const wire = this.#wire;
-    if (wire.read(bytes, start, end) && scope.allows(wire) && rows.addWire(wire)) {
-      this.#settle(index, sorting, undefined);
-    } else this.#sortOrdinarily(() => decode(bytes.subarray(start, end)), index, sorting);
+    if (rows.addWire(start, end)) {
+      if (scope.allows(rows.head)) {
+        this.#settle(index, sorting, undefined);
+        return;
+      }
+      rows.dropLast();
+    }
+    this.#sortOrdinarily(() => decode(bytes.subarray(start, end)), index, sorting);
   }
 
   #sortOrdinarily(read: () => BillingMetrics, index: number, sorting: Sorting): void {
@@ -166,10 +170,10 @@ export class Ingest {
   #settle(index: number, sorting: Sorting, window: Window | undefined): void {
     const { recent } = this.#options;
     const { rows, number, sync } = sorting;
-    const known = recent.take(rows, number);
+    const known = recent.take(rows.head, number);
     if (known === 'duplicate') {
       sorting.duplicate++;
-      const first = recent.syncOf(rows);
+      const first = recent.syncOf(rows.head);
       // A duplicate inside this very batch waits for the sync that the batch itself is about to start.
       if (first !== undefined && first !== sync && first.done !== undefined) sorting.awaited.add(first.done);
       rows.dropLast();
@@ -187,13 +191,13 @@ export class Ingest {
   }
 
   /** Notes the hours of the last row, once a VM and hour. */
-  #touch({ rows, touched, number }: Sorting): void {
+  #touch({ rows: { head }, touched, number }: Sorting): void {
     const entry = this.#options.recent.taken;
     if (entry === undefined) throw new Error('the hours of a row are noted after it was taken');
-    if (entry.touchedBy !== number) touched.add(entry.customerId, rows.hour * HOUR_SECONDS);
+    if (entry.touchedBy !== number) touched.add(entry.customerId, head.hour * HOUR_SECONDS);
     entry.touchedBy = number;
-    const reachesOver = rows.offsetNanos + rows.lengthNanos > HOUR_NANOS;
-    if (reachesOver) touched.add(entry.customerId, (rows.hour + 1) * HOUR_SECONDS);
+    const reachesOver = head.offsetNanos + head.lengthNanos > HOUR_NANOS;
+    if (reachesOver) touched.add(entry.customerId, (head.hour + 1) * HOUR_SECONDS);
   }
 
   async #store({ rows, touched, sync, number }: Sorting): Promise<void> {

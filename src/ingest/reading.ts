@@ -4,7 +4,7 @@ import { CallerFault } from '../lib/failure.ts';
 import { parseCustomerId, parseId } from '../lib/identifier.ts';
 import type { EvidenceRow } from './evidence-rows.ts';
 import { checkAllowed, checkTimeliness, parseTime, REGION_BYTES_MAX, type TimeBounds } from './validate.ts';
-import { hashOut, hashValues, VALUE_WORDS } from './value-hash.ts';
+import { windowKernel } from './window-kernel.ts';
 import { PRECEDENCE_MAX, type Provenance, type Sender } from './window.ts';
 
 /** How counters count: totals since the VM's boot, or deltas since the reading before. The host says it; it is never guessed. */
@@ -133,8 +133,6 @@ export function sampleRow(reading: Reading, provenance: Omit<Provenance, 'sequen
   };
 }
 
-const words = new Uint32Array(VALUE_WORDS);
-
 /**
  * The hash of what a reading says: how its counters count, its values as they were sent, region and boot. It decides
  * whether two reports of one instant are the same, and it is part of the table's key: it must never change.
@@ -152,15 +150,8 @@ function hashOf(reading: Reading): bigint {
     reading.networkRxBytes,
     reading.networkTxBytes,
   ];
-  words.fill(0);
-  values.forEach((value, i) => {
-    words[2 * i] = Number(value & 0xffff_ffffn);
-    words[2 * i + 1] = Number(value >> 32n);
-  });
   // Neither may hold a control character, so no two pairs are the same text.
-  const text = Buffer.from(`${reading.region}\0${reading.bootId}`);
-  hashValues(words, text, 0, text.length);
-  return (BigInt(hashOut.high) << 32n) | BigInt(hashOut.low);
+  return windowKernel.hashOf(values, `${reading.region}\0${reading.bootId}`);
 }
 
 function notNegative(field: string, value: bigint): bigint {

@@ -23,7 +23,7 @@ function recordOf(customerId: string, ...vmIds: string[]): Buffer {
     rows.addWindow(parseWindow(aWindow({ customerId, vmId, bootId: 'b' }), anySender, bounds));
   }
   const touched = new TouchedHours();
-  touched.add(customerId, rows.hour * 3600);
+  touched.add(customerId, rows.head.hour * 3600);
   return Buffer.concat(encodeRecord(rows.block(), touched));
 }
 
@@ -195,7 +195,7 @@ describe('ClickHouseWriter', () => {
     const extremes = [
       { vmId: 'largest', cpuTimeNanos: UINT64_MAX, diskReadOps: UINT64_MAX, cpuCoresUsed: Number.MAX_VALUE },
       { vmId: 'smallest', cpuTimeNanos: 0n, diskReadOps: 0n, cpuCoresUsed: Number.MIN_VALUE },
-      { vmId: '\u{10ffff}'.repeat(32), customerId: 'extremes' },
+      { vmId: '\u{10ffff}'.repeat(31), customerId: 'extremes' },
       { vmId: "'\\", region: 'r'.repeat(64), bootId: 'b'.repeat(128) },
     ].map((changes) => parseWindow(aWindow({ customerId: 'extremes', ...changes }), anySender, bounds));
     const [any] = extremes;
@@ -205,7 +205,7 @@ describe('ClickHouseWriter', () => {
     });
     const edges = { instanceId: '', credentialId: '', sequence: UINT64_MAX, receivedAtNanos: 0n };
     const records = [provenance, edges].map((each) => {
-      const rows = new RowBatch(1, each);
+      const rows = new RowBatch(extremes.length + ends.length, each);
       for (const window of [...extremes, ...ends]) rows.addWindow({ ...window, vmId: window.vmId + each.instanceId });
       const touched = new TouchedHours();
       for (const { startNanos } of ends) touched.add('extremes', Number(startNanos / 3_600_000_000_000n) * 3600);

@@ -47,7 +47,7 @@ describe('RecentWindows', () => {
           const known = model.get(key);
           const expected = known === undefined ? 'new' : known === each.cpu ? 'duplicate' : 'conflict';
           if (known === undefined) model.set(key, each.cpu);
-          expect(recent.take(rowOf(each), 0)).toBe(expected);
+          expect(recent.take(rowOf(each).head, 0)).toBe(expected);
         }
       }),
     );
@@ -62,14 +62,14 @@ describe('RecentWindows', () => {
         const sync = { done: undefined };
         const batch = recent.begin(sync);
         for (const [i, each] of reports.entries()) {
-          const known = recent.take(rowOf(each), i < cut ? 0 : batch);
+          const known = recent.take(rowOf(each).head, i < cut ? 0 : batch);
           if (i < cut && known === 'new') kept.add(`${each.vm} ${each.start} ${each.length}`);
           if (i >= cut && known === 'new') failed.push(each);
         }
         for (const each of failed) recent.forget(new RowScan(rowOf(each).block()), batch);
         for (const each of reports) {
           const key = `${each.vm} ${each.start} ${each.length}`;
-          const known = recent.take(rowOf(each), 0);
+          const known = recent.take(rowOf(each).head, 0);
           if (kept.has(key)) expect(known).not.toBe('new');
           else expect(known).toBe('new');
           kept.add(key);
@@ -81,7 +81,7 @@ describe('RecentWindows', () => {
   it('finds the sync that a duplicate has to wait for, until it has ended', () => {
     const recent = new RecentWindows(1000);
     const sync = { done: undefined };
-    const row = rowOf({ vm: 1, start: 0n, length: 1n, cpu: 1n });
+    const row = rowOf({ vm: 1, start: 0n, length: 1n, cpu: 1n }).head;
     const batch = recent.begin(sync);
     recent.take(row, batch);
     expect(recent.take(row, recent.begin({ done: undefined }))).toBe('duplicate');
@@ -95,20 +95,20 @@ describe('RecentWindows', () => {
     const first = { vm: 1, start: 0n, length: 1n, cpu: 1n };
     for (const each of [first, { ...first, cpu: 2n }, { ...first, vm: 2 }])
       recent.warm(new RowScan(rowOf(each).block()));
-    expect(recent.take(rowOf(first), 0)).toBe('duplicate');
-    expect(recent.take(rowOf({ ...first, cpu: 2n }), 0)).toBe('conflict');
-    expect(recent.take(rowOf({ ...first, vm: 2 }), 0)).toBe('duplicate');
-    expect(recent.take(rowOf({ ...first, vm: 3 }), 0)).toBe('new');
+    expect(recent.take(rowOf(first).head, 0)).toBe('duplicate');
+    expect(recent.take(rowOf({ ...first, cpu: 2n }).head, 0)).toBe('conflict');
+    expect(recent.take(rowOf({ ...first, vm: 2 }).head, 0)).toBe('duplicate');
+    expect(recent.take(rowOf({ ...first, vm: 3 }).head, 0)).toBe('new');
   });
 
   it('holds no more than its bound, and forgets what was seen longest ago', () => {
     const recent = new RecentWindows(600);
     for (let vm = 0; vm < 1000; vm++) {
       for (let minute = 0n; minute < 60n; minute++) {
-        recent.take(rowOf({ vm, start: minute * 60_000_000_000n, length: 60_000_000_000n, cpu: 1n }), 0);
+        recent.take(rowOf({ vm, start: minute * 60_000_000_000n, length: 60_000_000_000n, cpu: 1n }).head, 0);
       }
     }
-    const at = (vm: number) => recent.take(rowOf({ vm, start: 0n, length: 60_000_000_000n, cpu: 1n }), 0);
+    const at = (vm: number) => recent.take(rowOf({ vm, start: 0n, length: 60_000_000_000n, cpu: 1n }).head, 0);
     expect(at(999)).toBe('duplicate');
     expect(at(995)).toBe('duplicate');
     expect(at(0)).toBe('new');

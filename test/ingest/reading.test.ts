@@ -150,8 +150,8 @@ describe('a reading', () => {
     const { customerId, vmId, startNanos: sampledAtNanos } = window;
     const reading = new ReadingWalk([sampleRow(aReading({ customerId, vmId, sampledAtNanos }), provenance)]);
     reading.next();
-    expect([recent.take(rows, 0), recent.take(reading, 0)]).toEqual(['new', 'new']);
-    expect([recent.take(rows, 0), recent.take(reading, 0)]).toEqual(['duplicate', 'duplicate']);
+    expect([recent.take(rows.head, 0), recent.take(reading, 0)]).toEqual(['new', 'new']);
+    expect([recent.take(rows.head, 0), recent.take(reading, 0)]).toEqual(['duplicate', 'duplicate']);
     expect(reading.next()).toBe(false);
   });
 });

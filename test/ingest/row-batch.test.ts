@@ -11,7 +11,9 @@ const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, rawDays
 const window = parseWindow(aWindow(), anySender, bounds);
 const provenance: Provenance = { credentialId: 'k', instanceId: 'i', sequence: 7n, receivedAtNanos: 1_000n };
 
-const id = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }).filter((text) => !/\p{Cc}/u.test(text));
+const id = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 60 })
+  .filter((text) => !/\p{Cc}/u.test(text) && Buffer.byteLength(text) <= 128);
 const uint64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 const time = fc.bigInt({ min: 946_684_800_000_000_000n, max: 7_258_118_000_000_000_000n });
 
@@ -22,7 +24,7 @@ function rowOf(changed: Partial<Window> = {}, from = provenance): RowBatch {
 }
 
 function hashOf(changed: Partial<Window> = {}, from = provenance): string {
-  const { hashHigh, hashLow } = rowOf(changed, from);
+  const { hashHigh, hashLow } = rowOf(changed, from).head;
   return `${hashHigh}:${hashLow}`;
 }
 
@@ -76,7 +78,7 @@ describe('RowBatch', () => {
     const [lows, highs] = [new Set<number>(), new Set<number>()];
     for (let a = 0n; a < 100n; a++) {
       for (let b = 0n; b < 100n; b++) {
-        const { hashLow, hashHigh } = rowOf({ diskReadBytes: a << 32n, networkTxBytes: b });
+        const { hashLow, hashHigh } = rowOf({ diskReadBytes: a << 32n, networkTxBytes: b }).head;
         seen.add(`${hashLow}:${hashHigh}`);
         lows.add(hashLow);
         highs.add(hashHigh);
@@ -102,11 +104,11 @@ describe('RowBatch', () => {
     );
     fc.assert(
       fc.property(windows, fc.bigInt({ min: 1n, max: 3_600_000_000_000n }), (changes, length) => {
-        const rows = new RowBatch(0, provenance);
+        const rows = new RowBatch(changes.length, provenance);
         const written = changes.map((changed) => {
           const each = { ...window, ...changed, endNanos: changed.startNanos + length };
           rows.addWindow(each);
-          return { each, head: shown(rows) };
+          return { each, head: shown(rows.head) };
         });
         const block = readBlock(Buffer.concat(blockParts(rows.block())), rows.count);
         const read = [...readRows(block)];
@@ -126,8 +128,8 @@ describe('RowBatch', () => {
     );
   });
 
-  it('forgets a row that is taken back, and makes room as it grows', () => {
-    const rows = new RowBatch(1, provenance);
+  it('forgets a row that is taken back', () => {
+    const rows = new RowBatch(50, provenance);
     for (let i = 0; i < 50; i++) {
       rows.addWindow({ ...window, vmId: `vm-${i}`.padEnd(100, 'x') });
       if (i % 2 === 1) rows.dropLast();
@@ -135,5 +137,33 @@ describe('RowBatch', () => {
     const kept = [...readRows(rows.block())].map(({ vmId }) => vmId.replace(/x+$/, ''));
     expect(kept).toEqual(Array.from({ length: 25 }, (_, i) => `vm-${2 * i}`));
     expect(rows.count).toBe(25);
+  });
+
+  it('refuses what it has no room for', () => {
+    const rows = rowOf();
+    expect(() => rows.addWindow(window)).toThrow('more than the 1 windows');
+    expect(() => rowOf({ vmId: 'x'.repeat(129) })).toThrow('an id of 129 bytes');
+  });
+
+  it('takes a batch larger than any before it, and smaller ones afterwards', () => {
+    for (const windows of [3, 20_000, 2]) {
+      const rows = new RowBatch(windows, provenance);
+      for (let i = 0; i < windows; i++) rows.addWindow({ ...window, vmId: `vm-${i}`, cpuTimeNanos: BigInt(i) });
+      const read = [...readRows(rows.block())];
+      expect(read.map(({ vmId, cpuTimeNanos }) => `${vmId} ${cpuTimeNanos}`)).toEqual(
+        Array.from({ length: windows }, (_, i) => `vm-${i} ${i}`),
+      );
+      rows.release();
+    }
+  });
+
+  it('keeps what was written apart from later batches, and refuses to mix two', () => {
+    const first = rowOf({ vmId: 'first' });
+    const block = first.block();
+    const second = rowOf({ vmId: 'second' });
+    const third = rowOf({ vmId: 'third' });
+    expect([...readRows(block)].map(({ vmId }) => vmId)).toEqual(['first']);
+    expect(() => second.block()).toThrow('another batch has begun');
+    expect([...readRows(third.block())].map(({ vmId }) => vmId)).toEqual(['third']);
   });
 });
