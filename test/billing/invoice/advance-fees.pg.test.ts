@@ -36,12 +36,12 @@ async function standing(customerId: string): Promise<Invoice[]> {
 }
 
 /** What the invoices that stand bill of each month's fee, in cents. */
-async function billedOf(customerId: string): Promise<Map<string, number>> {
-  const billed = new Map<string, number>();
+async function billedOf(customerId: string): Promise<Map<string, bigint>> {
+  const billed = new Map<string, bigint>();
   for (const { lines } of await standing(customerId)) {
     for (const { start, amount } of lines) {
       const month = start.toISOString().slice(0, 7);
-      billed.set(month, (billed.get(month) ?? 0) + Number(amount.replace('.', '')));
+      billed.set(month, (billed.get(month) ?? 0n) + BigInt(amount.replace('.', '')));
     }
   }
   return billed;
@@ -75,7 +75,7 @@ describe('fees in advance', () => {
         for (const { what, month } of steps) await change(customerId, what, MONTHS[month] ?? '');
         for (const month of MONTHS) await closeCustomer(store, customerId, month, SOON());
         const billed = await billedOf(customerId);
-        expect(billed).toEqual(new Map([...MONTHS, '2026-06'].map((month) => [month, 10_000])));
+        expect(billed).toEqual(new Map([...MONTHS, '2026-06'].map((month) => [month, 10_000n])));
         const [balance] = await balances(store.db, `receivable:${customerId}`, undefined, 10);
         expect(balance?.amount).toBe('600.00');
       }),

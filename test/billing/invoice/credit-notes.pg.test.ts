@@ -64,7 +64,7 @@ async function anInvoice(treatment: Treatment, lines: readonly { cents: number; 
       description: 'Work',
       quantity: '1',
       unit: '',
-      unitPrice: textOf(cents),
+      unitPrice: textOf(BigInt(cents)),
       at: AT,
       taxable,
     };
@@ -74,8 +74,8 @@ async function anInvoice(treatment: Treatment, lines: readonly { cents: number; 
   return { invoice: await getInvoice(store.db, invoiceId ?? ''), customerId, taxRegion };
 }
 
-function textOf(cents: number): string {
-  return formatDecimal({ units: BigInt(cents), scale: 2 });
+function textOf(cents: bigint): string {
+  return formatDecimal({ units: cents, scale: 2 });
 }
 
 function centsOf(amount: string | undefined): bigint {
@@ -146,7 +146,7 @@ describe('a credit note over a taxed invoice', () => {
         for (const [line, share] of parts) {
           const amount = (centsOf(invoice.lines[line - 1]?.amount) * BigInt(share)) / 10_000n;
           if (amount === 0n) continue;
-          const note = await credit(billed, [line, textOf(Number(amount))]).catch(refused);
+          const note = await credit(billed, [line, textOf(amount)]).catch(refused);
           if (note !== undefined) notes.push(note);
         }
         const rest = await credit(billed).catch(refused);
