@@ -9,6 +9,7 @@ Tries to break meterd, and tells what came of it. All rows where none is named. 
   --trials N    so many trials of each row instead
   --seed N      the same choices again; each row prints its seed on standard error
   --json        a line of JSON for each row on standard output, in place of the table
+  --markdown    runs nothing: lines of JSON on standard input become the table of docs/reliability.md
   --list        names the rows and what each promises
 `;
 
@@ -17,6 +18,8 @@ export interface Command {
   readonly isFull: boolean;
   readonly isJson: boolean;
   readonly isList: boolean;
+  /** Lines of JSON of earlier runs are to become a table. */
+  readonly isMarkdown: boolean;
   /** Below 2^32. */
   readonly seed: number | undefined;
   readonly trials: number | undefined;
@@ -38,6 +41,7 @@ export function parseCommand(args: readonly string[], known: readonly string[]):
       quick: { type: 'boolean', default: false },
       full: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
+      markdown: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       seed: { type: 'string' },
       trials: { type: 'string' },
@@ -54,6 +58,7 @@ export function parseCommand(args: readonly string[], known: readonly string[]):
     isFull: values.full,
     isJson: values.json,
     isList: values.list,
+    isMarkdown: values.markdown,
     seed: whole('--seed', values.seed, 0, SEED_MAX),
     trials: whole('--trials', values.trials, 1, TRIALS_MAX),
   };

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import { text as textOf } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { Random } from '../bench/generator/random.ts';
 import { machineLine } from '../bench/report.ts';
@@ -7,7 +9,8 @@ import { thisMachine } from '../bench/machine.ts';
 import { messageOf } from '../src/lib/failure.ts';
 import { Closers } from './closers.ts';
 import { type Command, parseCommand, USAGE } from './command.ts';
-import { jsonLine, type Outcome, tableText } from './report.ts';
+import { figuresTable } from './figures.ts';
+import { type Ground, jsonLine, type Outcome, tableText } from './report.ts';
 import { type Context, type Finding, passes, type Row } from './row.ts';
 import { ROWS } from './rows.ts';
 import { EnginePair, newFolder, Site } from './site.ts';
@@ -35,21 +38,38 @@ async function main(): Promise<undefined> {
     process.stdout.write(rows.map((row) => `${row.name.padEnd(12)} ${row.promise}\n`).join(''));
     return undefined;
   }
-  if (!command.isJson) process.stdout.write(`${machineLine(await thisMachine())}\n\n`);
+  if (command.isMarkdown) {
+    const order = ROWS.map((row) => row.name);
+    process.stdout.write(figuresTable(await textOf(process.stdin), order));
+    return undefined;
+  }
+  const ground = await groundOf();
+  if (!command.isJson) process.stdout.write(`${ground.machine}; commit ${ground.commit}\n\n`);
   try {
-    await runRows(rows, command);
+    await runRows(rows, command, ground);
   } finally {
     await closers.close();
   }
   return undefined;
 }
 
-async function runRows(rows: readonly Row[], command: Command): Promise<void> {
+/** The commit is that of the checkout, marked where it was changed since; "none" where there is no git. */
+async function groundOf(): Promise<Ground> {
+  const machine = machineLine(await thisMachine());
+  const commit = await new Promise<string>((resolve) => {
+    execFile('git', ['describe', '--always', '--dirty'], { cwd: import.meta.dirname }, (failed, stdout) => {
+      resolve(failed === null ? stdout.trim() : 'none');
+    });
+  });
+  return { commit, machine };
+}
+
+async function runRows(rows: readonly Row[], command: Command, ground: Ground): Promise<void> {
   const seed = command.seed ?? randomInt(SEEDS);
   process.stderr.write(`seed ${seed}\n`);
   for (const row of rows) {
     const outcome = await runRow(row, command, seed);
-    process.stdout.write(`${command.isJson ? jsonLine(outcome) : tableText(outcome)}\n`);
+    process.stdout.write(`${command.isJson ? jsonLine(outcome, ground) : tableText(outcome)}\n`);
     if (!passes(outcome.finding)) process.exitCode = 1;
   }
 }
@@ -59,11 +79,12 @@ async function runRow(row: Row, command: Command, seed: number): Promise<Outcome
   const trials = command.trials ?? (command.isFull ? row.trials.full : row.trials.quick);
   const rowSeed = crc32(row.name, seed);
   process.stderr.write(`${row.name}: ${trials} trials; again with --seed ${seed}\n`);
-  const startedMs = performance.now();
+  const [at, startedMs] = [new Date(), performance.now()];
   const rowClosers = new Closers();
   closers.add(() => rowClosers.close());
   const tried = await tryRow(row, rowClosers, { trials, isFull: command.isFull, seed: rowSeed });
-  return { row, trials, seed, durationMs: performance.now() - startedMs, ...tried };
+  const { isFull } = command;
+  return { row, trials, seed, isFull, at, durationMs: performance.now() - startedMs, ...tried };
 }
 
 async function tryRow(

@@ -5,6 +5,9 @@ export interface Outcome {
   readonly row: Row;
   readonly trials: number;
   readonly seed: number;
+  readonly isFull: boolean;
+  /** When it began. */
+  readonly at: Date;
   readonly durationMs: number;
   readonly finding: Finding;
   /** False where the row could not be tried to its end. */
@@ -13,15 +16,23 @@ export interface Outcome {
 
 const MS_PER_S = 1000;
 
+/** What all rows were tried on: the code, and the machine in a line. */
+export interface Ground {
+  readonly commit: string;
+  readonly machine: string;
+}
+
 /** One line of JSON. */
-export function jsonLine({ row, trials, seed, durationMs, finding, tried }: Outcome): string {
+export function jsonLine({ row, finding, ...outcome }: Outcome, ground: Ground): string {
   const { observed, limit, wrong } = finding;
   const { name, promise } = row;
+  const { trials, isFull, tried, seed, at, durationMs } = outcome;
   const seconds = Math.round(durationMs / MS_PER_S);
   return JSON.stringify({
     row: name,
     promise,
     trials,
+    isFull,
     observed,
     limit,
     pass: passes(finding),
@@ -29,6 +40,8 @@ export function jsonLine({ row, trials, seed, durationMs, finding, tried }: Outc
     wrong,
     seed,
     seconds,
+    at,
+    ...ground,
   });
 }
 

@@ -10,6 +10,7 @@ describe('the command line', () => {
       isFull: false,
       isJson: false,
       isList: false,
+      isMarkdown: false,
       seed: undefined,
       trials: undefined,
     });
