@@ -8,10 +8,12 @@ const KIB_PER_MIB = 1024;
 export interface Harm {
   /** By how much the most memory resident during it was over that before. */
   readonly residentMibGrown: number;
-  /** The longest time without a turn of meterd's event loop since the last look, less what its thread waited for a core. */
-  readonly loopBlockedMsMax: number;
-  /** The same as the clock has it: on a busy machine most of it may be waiting. */
+  /** The longest time without a turn of meterd's event loop, as the clock has it: on a busy machine most of it is waiting. */
   readonly loopBlockedMsByClock: number;
+  /** How long its thread was ready to run and got no core, all together. */
+  readonly waitedForCoreMs: number;
+  /** The first less the second, at least 0. Waits before and after the longest stop are taken off too: it may be too little. */
+  readonly loopBlockedMsLessWaits: number;
 }
 
 /** Watches memory and event loop of a meterd, from now on. */
@@ -20,6 +22,7 @@ export class HarmWatch {
   readonly #pid: number;
   readonly #beforeKib: number;
   #waitedMs: number;
+  #worst: Harm | undefined;
 
   private constructor(meterd: MeterdProcess, pid: number) {
     this.#meterd = meterd;
@@ -38,18 +41,38 @@ export class HarmWatch {
     return new HarmWatch(meterd, pid);
   }
 
+  /** The most of each, over all looks. Looks once more. */
+  async worst(): Promise<Harm> {
+    await this.harm();
+    if (this.#worst === undefined) throw new Error('nobody has looked');
+    return this.#worst;
+  }
+
+  /** Of the event loop since the last look. */
   async harm(): Promise<Harm> {
     const blockedMs = await gaugeOf(this.#meterd.url, LOOP_GAUGE);
     const waitedMs = waitedForCoreMs(this.#pid);
     const waitedSinceMs = waitedMs - this.#waitedMs;
     this.#waitedMs = waitedMs;
     const grownKib = statusKib(this.#pid, 'VmHWM') - this.#beforeKib;
-    return {
+    const harm: Harm = {
       residentMibGrown: Math.round(grownKib / KIB_PER_MIB),
-      loopBlockedMsMax: Math.max(0, Math.round(blockedMs - waitedSinceMs)),
       loopBlockedMsByClock: Math.round(blockedMs),
+      waitedForCoreMs: Math.round(waitedSinceMs),
+      loopBlockedMsLessWaits: Math.max(0, Math.round(blockedMs - waitedSinceMs)),
     };
+    this.#worst = mostOf(harm, this.#worst ?? harm);
+    return harm;
   }
+}
+
+function mostOf(one: Harm, other: Harm): Harm {
+  return {
+    residentMibGrown: Math.max(one.residentMibGrown, other.residentMibGrown),
+    loopBlockedMsByClock: Math.max(one.loopBlockedMsByClock, other.loopBlockedMsByClock),
+    waitedForCoreMs: Math.max(one.waitedForCoreMs, other.waitedForCoreMs),
+    loopBlockedMsLessWaits: Math.max(one.loopBlockedMsLessWaits, other.loopBlockedMsLessWaits),
+  };
 }
 
 const LOOP_GAUGE = 'meterd_event_loop_blocked_ms';
