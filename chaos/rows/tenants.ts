@@ -1,222 +1,277 @@
-import {
-  create,
-  createFileRegistry,
-  type DescField,
-  type DescMessage,
-  type DescMethod,
-  fromBinary,
-  ScalarType,
-} from '@bufbuild/protobuf';
-import {
-  type FileDescriptorProto,
-  FileDescriptorProtoSchema,
-  FileDescriptorSetSchema,
-  timestampFromMs,
-} from '@bufbuild/protobuf/wkt';
-import type { Random } from '../../bench/generator/random.ts';
+import type { DescMethod } from '@bufbuild/protobuf';
+import { Random } from '../../bench/generator/random.ts';
 import { clientOf } from '../../demo/clients.ts';
 import type { MeterdProcess } from '../../demo/meterd-process.ts';
 import { KeyRole, KeyService } from '../../gen/billing/v1/keys_pb.ts';
-import { ServerReflection, ServerReflectionRequestSchema } from '../../gen/grpc/reflection/v1/reflection_pb.ts';
-import { type Context, type Finding, NONE, type Row } from '../row.ts';
-import { fillTenant, type Tenant } from '../tenant.ts';
+import { asksForTheirs, type JsonRequest, type Named, requestFor } from '../foreign-request.ts';
+import { type JsonAnswer, jsonCall } from '../json-call.ts';
+import { type Context, type Finding, type Limit, NONE, type Row } from '../row.ts';
+import { servedMethods } from '../served-methods.ts';
+import type { Site } from '../site.ts';
+import { fillTenant, lastMonth, type Tenant } from '../tenant.ts';
+import { without } from '../without-checks.ts';
 
 const LANES = 6;
-const CALL_TIMEOUT_MS = 2000;
-const DAY_MS = 86_400_000;
-const LIST_MAX = 2;
-const DEPTH_MAX = 4;
+/** Of all that is called: those that this row knows of, or more. */
+const OPEN_METHODS_MIN = 14;
+/** A meterd without one layer, and the one without any, answers one of so many of the calls. */
+const CALLS_PER_LAYER_CALL = 4;
+/** Of ten thousand calls so many have to tell something where no check is left: the others try what nobody may call. */
+const REVEALING_PERMYRIAD_MIN = 5000;
+const ENVIRONMENT = { METERD_KEY_CALLS_PER_SECOND_MAX: '1000000', METERD_INVOICE_GRACE_HOURS: '0' };
 
-/** Whose key calls. */
-interface Caller {
-  readonly role: string;
-  readonly key: string;
-  /** Staff may see everybody: its calls show that there is something to be seen. */
-  readonly isStaff: boolean;
-}
+/** Of their quantities. It has no factor in common with the usual one: a sum of one customer's is none of the other's. */
+const THEIR_UNIT = 61_000_000_019n;
 
 export const tenants: Row = {
   name: 'tenants',
   promise:
-    "No method tells one customer's key, or a host's key of one customer, anything of another customer, whatever ids it is given.",
-  trials: { full: 200_000, quick: 5000 },
+    "No method tells one customer's key, or a host's key of one customer, anything of another customer, whatever ids it is given; nor where the code's check or the engines' is missing.",
+  trials: { full: 200_000, quick: 2000 },
   tools: [],
-  async run({ trials, random, site: newSite, note }: Context): Promise<Finding> {
+  async run({ trials, seed, site: newSite, note, onClose }: Context): Promise<Finding> {
     const site = await newSite();
-    const meterd = await site.start();
-    const methods = await servedMethods(meterd);
+    const meterd = await site.start(ENVIRONMENT);
+    const theirs = await fillTenant(meterd, 'theirs', THEIR_UNIT);
     const mine = await fillTenant(meterd, 'mine');
-    const theirs = await fillTenant(meterd, 'theirs');
-    const callers = await callersFor(meterd, mine);
+    const world = await World.of(meterd, { mine, theirs });
     const usageBefore = await theirs.usage();
-    const wrong: string[] = [];
-    const counts = { calls: 0, foreignRows: 0, staffSaw: 0 };
-    const reached = new Set<string>();
-    const lane = async (): Promise<void> => {
-      while (counts.calls < trials) {
-        const method = random.pick(methods);
-        const caller = random.pick(callers);
-        // What changes things is only tried by those who may not: staff would spoil what is to be seen.
-        if (caller.isStaff && !reads(method)) continue;
-        counts.calls++;
-        reached.add(`${method.parent.name}/${method.name} ${caller.role}`);
-        const request = requestFor(method.input, { random, theirs, mine }, 1);
-        const answer = await call(meterd, method, caller.key, request);
-        const seen = theirs.secrets.filter(
-          (secret) => answer.includes(secret) && !JSON.stringify(request).includes(secret),
-        );
-        if (seen.length === 0) continue;
-        if (caller.isStaff) {
-          counts.staffSaw++;
-          continue;
-        }
-        counts.foreignRows++;
-        wrong.push(`${method.name} told ${caller.role} ${seen.join(', ')} for ${JSON.stringify(request)}`);
-      }
+    const whole = await world.call(meterd, { calls: trials, seed });
+    const wrong = [...whole.wrong];
+    if ((await theirs.usage()) !== usageBefore) wrong.push('the usage of another customer was changed');
+    note(`all layers: ${JSON.stringify(whole.counts)}`);
+    const { calls, foreignRows, taken } = whole.counts;
+    const pairsMin = world.methods.length * 2;
+    const limit: Record<string, Limit> = {
+      calls: { atLeast: trials },
+      pairs: { atLeast: pairsMin },
+      openMethods: { atLeast: OPEN_METHODS_MIN },
+      foreignRows: NONE,
+      taken: NONE,
+      foreignRowsByCode: NONE,
+      foreignRowsByStorage: NONE,
+      revealingPermyriad: { atLeast: REVEALING_PERMYRIAD_MIN },
     };
-    await Promise.all(Array.from({ length: LANES }, lane));
-    const usageAfter = await theirs.usage();
-    if (usageAfter !== usageBefore) wrong.push('the usage of another customer was changed');
-    note(`${methods.length} methods, ${reached.size} pairs of method and role`);
-    const pairsMin = methods.length * 2;
+    const observed = { calls, methods: world.methods.length, pairs: world.pairs, openMethods: world.open.length };
+    // What all layers let through, one of them lets through too.
+    if (foreignRows + taken > 0) return { observed: { ...observed, foreignRows, taken }, limit, wrong };
+    const layers = await callWithout(site, world, { calls: Math.ceil(trials / CALLS_PER_LAYER_CALL), seed, onClose });
+    for (const [name, found] of Object.entries(layers)) note(`${name}: ${JSON.stringify(found.counts)}`);
+    wrong.push(...layers.byCode.wrong, ...layers.byStorage.wrong);
+    const { counts: bare } = layers.byNothing;
     return {
-      observed: { ...counts, methods: methods.length, pairs: reached.size },
-      limit: { calls: { atLeast: trials }, foreignRows: NONE, staffSaw: { atLeast: 1 }, pairs: { atLeast: pairsMin } },
+      observed: {
+        ...observed,
+        foreignRows,
+        taken,
+        callsByCode: layers.byCode.counts.calls,
+        foreignRowsByCode: layers.byCode.counts.revealing,
+        callsByStorage: layers.byStorage.counts.calls,
+        foreignRowsByStorage: layers.byStorage.counts.revealing,
+        revealingPermyriad: Math.floor((bare.revealing * 10_000) / bare.calls),
+      },
+      limit,
       wrong: wrong.slice(0, 10),
     };
   },
 };
 
-/** Every method that meterd says it serves: a new one is tried without a change here. */
-async function servedMethods({ url }: MeterdProcess): Promise<DescMethod[]> {
-  const client = clientOf(ServerReflection, url, '');
-  async function* ask() {
-    yield create(ServerReflectionRequestSchema, { messageRequest: { case: 'listServices', value: '' } });
-  }
-  const names: string[] = [];
-  for await (const { messageResponse } of client.serverReflectionInfo(ask())) {
-    if (messageResponse.case === 'listServicesResponse')
-      names.push(...messageResponse.value.service.map(({ name }) => name));
-  }
-  async function* askFiles() {
-    for (const name of names) {
-      yield create(ServerReflectionRequestSchema, { messageRequest: { case: 'fileContainingSymbol', value: name } });
-    }
-  }
-  const files = new Map<string, FileDescriptorProto>();
-  for await (const { messageResponse } of client.serverReflectionInfo(askFiles())) {
-    if (messageResponse.case !== 'fileDescriptorResponse') continue;
-    for (const bytes of messageResponse.value.fileDescriptorProto) {
-      const file = fromBinary(FileDescriptorProtoSchema, bytes);
-      files.set(file.name, file);
-    }
-  }
-  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: importsFirst(files) }));
-  const services = names.filter((name) => !name.startsWith('grpc.')).map((name) => registry.getService(name));
-  return services.flatMap((service) => service?.methods ?? []);
-}
-
-function importsFirst(files: ReadonlyMap<string, FileDescriptorProto>): FileDescriptorProto[] {
-  const sorted = new Set<FileDescriptorProto>();
-  const visit = (name: string): void => {
-    const file = files.get(name);
-    if (file === undefined || sorted.has(file)) return;
-    file.dependency.forEach(visit);
-    sorted.add(file);
+/** The same site with one layer alone, then with none: what that tells shows what there is to be told. */
+async function callWithout(
+  site: Site,
+  world: World,
+  { calls, seed, onClose }: { calls: number; seed: number; onClose: Context['onClose'] },
+): Promise<Record<'byCode' | 'byStorage' | 'byNothing', Told>> {
+  const layersOff = { byCode: ['storage'], byStorage: ['code'], byNothing: ['code', 'storage'] } as const;
+  const tell = async (name: keyof typeof layersOff): Promise<Told> => {
+    const environment = { ...ENVIRONMENT, ...without(layersOff[name]) };
+    const meterd = await site.startBeside(`${site.dataDir}-${name}`, environment);
+    onClose(() => site.stop(meterd));
+    return world.call(meterd, { calls, seed, isStorageAlone: name === 'byStorage' });
   };
-  for (const name of files.keys()) visit(name);
-  return [...sorted];
+  return { byCode: await tell('byCode'), byStorage: await tell('byStorage'), byNothing: await tell('byNothing') };
 }
 
-async function callersFor({ url, adminKey }: MeterdProcess, mine: Tenant): Promise<Caller[]> {
-  const keys = clientOf(KeyService, url, adminKey);
-  const customerIds = [mine.customerId];
-  const customer = await keys.createKey({ name: 'mine', role: KeyRole.CUSTOMER, customerIds });
-  const host = await keys.createKey({ name: 'my host', role: KeyRole.COLLECTOR, regions: ['*'], customerIds });
-  const operator = await keys.createKey({ name: 'staff', role: KeyRole.OPERATOR });
-  return [
-    { role: 'customer', key: customer.secret, isStaff: false },
-    { role: 'collector', key: host.secret, isStaff: false },
-    { role: 'operator', key: operator.secret, isStaff: true },
-  ];
+interface Told {
+  readonly counts: {
+    readonly calls: number;
+    /** Calls that told something of another customer. */
+    readonly foreignRows: number;
+    /** Calls that named another customer, or what is its, and were answered as if they might. */
+    readonly taken: number;
+    /** Either. */
+    readonly revealing: number;
+  };
+  readonly wrong: readonly string[];
 }
 
-function reads({ name }: DescMethod): boolean {
-  return /^(Get|List)/.test(name);
+/** A list of which there was more than a page, and where its second page begins. */
+interface Cursor {
+  readonly method: DescMethod;
+  readonly request: JsonRequest;
 }
 
-interface Given {
-  readonly random: Random;
-  readonly theirs: Tenant;
-  readonly mine: Tenant;
+interface Call {
+  readonly method: DescMethod;
+  readonly role: 'customer' | 'collector';
+  readonly request: JsonRequest;
 }
 
-/** A request with somebody else's ids wherever there is room for one. */
-function requestFor(message: DescMessage, given: Given, depth: number): Readonly<Record<string, unknown>> {
-  const { random } = given;
-  const request: Record<string, unknown> = {};
-  for (const field of message.fields) {
-    // Of a oneof, one; of the rest, most: a missing field is a case of its own.
-    if (field.oneof !== undefined && random.pick(field.oneof.fields) !== field) continue;
-    if (random.chance(120)) continue;
-    const value = valueFor(field, given, depth);
-    if (value !== undefined) request[field.jsonName] = value;
+/** Two customers, the keys of one, and all there is to be called. */
+class World {
+  readonly methods: readonly DescMethod[];
+  /** Those that a customer's key may call. */
+  readonly open: readonly DescMethod[];
+  /** Those that a host's key may. */
+  readonly hosts: readonly DescMethod[];
+  readonly #cursors: readonly Cursor[];
+  readonly #keys: Readonly<Record<Call['role'], string>>;
+  readonly #mine: Tenant;
+  readonly #theirs: Tenant;
+  readonly #reached = new Set<string>();
+  /** How many calls were made. */
+  #turn = 0;
+
+  private constructor(parts: {
+    methods: readonly DescMethod[];
+    open: readonly DescMethod[];
+    hosts: readonly DescMethod[];
+    cursors: readonly Cursor[];
+    keys: Readonly<Record<Call['role'], string>>;
+    mine: Tenant;
+    theirs: Tenant;
+  }) {
+    this.methods = parts.methods;
+    this.open = parts.open;
+    this.hosts = parts.hosts;
+    this.#cursors = parts.cursors;
+    this.#keys = parts.keys;
+    this.#mine = parts.mine;
+    this.#theirs = parts.theirs;
   }
-  return request;
-}
 
-function valueFor(field: DescField, given: Given, depth: number): unknown {
-  const { random } = given;
-  if (field.fieldKind === 'map') return undefined;
-  if (field.fieldKind === 'list') {
-    return Array.from({ length: random.below(LIST_MAX + 1) }, () => singleFor(field, given, depth)).filter(
-      (each) => each !== undefined,
-    );
+  static async of(meterd: MeterdProcess, tenantsOf: { mine: Tenant; theirs: Tenant }): Promise<World> {
+    const { url, adminKey } = meterd;
+    const methods = await servedMethods(url);
+    const service = clientOf(KeyService, url, adminKey);
+    const customerIds = [tenantsOf.mine.customerId];
+    const customer = (await service.createKey({ name: 'mine', role: KeyRole.CUSTOMER, customerIds })).secret;
+    const host = { name: 'my host', role: KeyRole.COLLECTOR, regions: ['*'], customerIds, backfill: true };
+    const collector = (await service.createKey(host)).secret;
+    const keys = { customer, collector };
+    // One after the other: more at once than a key may have under way would be refused for that.
+    const openTo = async (key: string): Promise<DescMethod[]> => {
+      const found: DescMethod[] = [];
+      for (const method of methods) {
+        const { text } = await jsonCall(url, method, key, {});
+        if (!text.includes('needs a key of role')) found.push(method);
+      }
+      return found;
+    };
+    const [open, hosts] = [await openTo(customer), await openTo(collector)];
+    const cursors = await cursorsOf(meterd, methods, tenantsOf.theirs);
+    return new World({ methods, open, hosts, cursors, keys, ...tenantsOf });
   }
-  return singleFor(field, given, depth);
-}
 
-function singleFor(field: DescField, given: Given, depth: number): unknown {
-  const { random, theirs, mine } = given;
-  if (field.message !== undefined) {
-    if (field.message.typeName === 'google.protobuf.Timestamp') return timeText(random);
-    if (field.message.typeName.startsWith('google.protobuf.')) return undefined;
-    return depth < DEPTH_MAX ? requestFor(field.message, given, depth + 1) : undefined;
+  /** How many pairs of a method and a role were called. */
+  get pairs(): number {
+    return this.#reached.size;
   }
-  if (field.enum !== undefined) return random.pick(field.enum.values).number;
-  if (field.scalar === ScalarType.STRING) {
-    // Their ids nearly always; ours where both have to be named for a call to go through.
-    if (/customer/i.test(field.name)) return random.pick([theirs.customerId, theirs.customerId, mine.customerId, '']);
-    return random.pick(random.chance(800) ? theirs.ids : mine.ids);
+
+  /**
+   * Calls a meterd by several at once; the same seed makes the same calls.
+   * @param isStorageAlone where nobody refuses the name of another customer, but there is nothing to be seen of it. What is streamed
+   * live comes from the memory of the process, where no engine could hide it: it is left out
+   */
+  async call(
+    { url }: MeterdProcess,
+    { calls, seed, isStorageAlone = false }: { calls: number; seed: number; isStorageAlone?: boolean },
+  ): Promise<Told> {
+    const counts = { calls: 0, foreignRows: 0, taken: 0, revealing: 0 };
+    const wrong: string[] = [];
+    const random = new Random(seed, 1);
+    const over = new AbortController();
+    // Streams are of one process: the windows of this very minute have to be sent to the one that is called.
+    const live = [this.#mine, this.#theirs].map((tenant) => tenant.sendLive(url, over.signal));
+    const lane = async (): Promise<void> => {
+      while (counts.calls < calls) {
+        const call = this.#next(random);
+        if (isStorageAlone && call.method.methodKind !== 'unary') continue;
+        counts.calls++;
+        this.#reached.add(`${call.method.parent.typeName}/${call.method.name} ${call.role}`);
+        const answer = await jsonCall(url, call.method, this.#keys[call.role], call.request);
+        const [told, isTaken] = [
+          this.#theirs.tells(answer.text, JSON.stringify(call.request)),
+          this.#takes(call, answer, isStorageAlone),
+        ];
+        if (told.length > 0) counts.foreignRows++;
+        if (isTaken) counts.taken++;
+        if (told.length === 0 && !isTaken) continue;
+        counts.revealing++;
+        if (wrong.length < 10)
+          wrong.push(`${call.method.name} told ${call.role} ${told.join(', ')} for ${JSON.stringify(call.request)}`);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: LANES }, lane));
+    } finally {
+      over.abort();
+      await Promise.all(live);
+    }
+    return { counts, wrong };
   }
-  if (field.scalar === ScalarType.BOOL) return random.chance(500);
-  if (field.scalar === ScalarType.BYTES) return '';
-  return field.scalar === undefined ? undefined : random.below(100);
+
+  /** First every method by each role; then mostly what a customer may call, with ids of another, some cursors, and what a host may. */
+  #next(random: Random): Call {
+    const named = { random, theirs: this.#theirs, mine: this.#mine };
+    const dice = random.below(100);
+    const [firstTurn, secondTurn] = [this.methods[this.#turn], this.methods[this.#turn - this.methods.length]];
+    this.#turn++;
+    if (firstTurn !== undefined) return made(firstTurn, 'customer', named);
+    if (secondTurn !== undefined) return made(secondTurn, 'collector', named);
+    if (dice < 10) return { ...random.pick(this.#cursors), role: 'customer' };
+    if (dice < 20) return made(random.pick(this.hosts), 'collector', named);
+    if (dice < 95) return made(random.pick(this.open), 'customer', named);
+    return made(random.pick(this.methods), random.pick(['customer', 'collector']), named);
+  }
+
+  #takes({ method, role, request }: Call, { isTaken }: JsonAnswer, isStorageAlone: boolean): boolean {
+    const asked = asksForTheirs(method, request, this.#theirs);
+    return role === 'customer' && isTaken && (asked === 'a thing' || (asked === 'the customer' && !isStorageAlone));
+  }
 }
 
-/** Around the days that there is something in. */
-function timeText(random: Random): string {
-  const { seconds } = timestampFromMs(Date.now() - random.between(-1, 45) * DAY_MS);
-  return `${new Date(Number(seconds) * 1000).toISOString().slice(0, 13)}:00:00Z`;
+function made(method: DescMethod, role: Call['role'], named: Named): Call {
+  return { method, role, request: requestFor(method, named) };
 }
 
-async function call({ url }: MeterdProcess, method: DescMethod, key: string, request: object): Promise<string> {
-  const json = JSON.stringify(request);
-  const isStream = method.methodKind !== 'unary';
-  const head = Buffer.alloc(5);
-  head.writeUInt32BE(Buffer.byteLength(json), 1);
-  const response = await fetch(`${url}/${method.parent.typeName}/${method.name}`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${key}`,
-      'content-type': isStream ? 'application/connect+json' : 'application/json',
-    },
-    body: isStream ? Buffer.concat([head, Buffer.from(json)]) : json,
-    signal: AbortSignal.timeout(CALL_TIMEOUT_MS * (isStream ? 1 : 10)),
-  });
-  if (!isStream) return response.text();
-  const reader = response.body?.getReader();
-  const first = Buffer.from((await reader?.read())?.value ?? []).toString();
-  await reader?.cancel();
-  return first;
+/** Pages that staff was given, and the second of each: somebody else may have come to know where it begins. */
+async function cursorsOf(
+  { url, adminKey }: MeterdProcess,
+  methods: readonly DescMethod[],
+  theirs: Tenant,
+): Promise<Cursor[]> {
+  const { customerId, firstMs } = theirs;
+  const range = { start: new Date(firstMs).toISOString(), end: new Date(firstMs + 10 * 86_400_000).toISOString() };
+  const [invoiceId] = theirs.ids.invoice;
+  const lists: Readonly<Record<string, JsonRequest>> = {
+    GetCustomerUsage: { customerId, ...range, groupBy: ['USAGE_DIMENSION_VM', 'USAGE_DIMENSION_HOUR'], pageSize: 10 },
+    ListGaps: { customerId, ...range, pageSize: 1 },
+    ListInvoices: { period: lastMonth(), pageSize: 1 },
+    ListCreditNotes: { pageSize: 1 },
+    ListPayments: { invoiceId, pageSize: 1 },
+  };
+  const cursors: Cursor[] = [];
+  for (const [name, request] of Object.entries(lists)) {
+    const method = methods.find((each) => each.name === name);
+    if (method === undefined) throw new Error(`meterd serves no ${name}`);
+    const { text } = await jsonCall(url, method, adminKey, request);
+    const { nextPageToken = '' }: { nextPageToken?: string } = JSON.parse(text);
+    if (nextPageToken === '') throw new Error(`${name} has no second page: ${text.slice(0, 200)}`);
+    const turned = { ...request, pageToken: nextPageToken };
+    cursors.push({ method, request: turned });
+    // And the same cursor in a list of one's own.
+    if ('customerId' in request) cursors.push({ method, request: { ...turned, customerId: '' } });
+  }
+  return cursors;
 }

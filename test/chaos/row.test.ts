@@ -3,6 +3,7 @@ import { PLANTED_BUGS } from '../../chaos/planted-bugs.ts';
 import { NONE, passes } from '../../chaos/row.ts';
 import { ROWS } from '../../chaos/rows.ts';
 import { missingTools } from '../../chaos/tools.ts';
+import { LAYERS } from '../../chaos/without-checks.ts';
 import { readFileSync } from 'node:fs';
 
 describe('what a row found', () => {
@@ -43,5 +44,12 @@ describe('the planted bugs', () => {
       return places !== 1 || text === becomes || !ROWS.some(({ name }) => name === row);
     });
     expect(wrong.map((bug) => bug.name)).toEqual([]);
+  });
+});
+
+describe('the checks that a row cuts out', () => {
+  it('each stand in the code exactly once', () => {
+    const cuts = Object.values(LAYERS).flat();
+    expect(cuts.filter(({ file, text }) => readFileSync(file, 'utf8').split(text).length !== 2)).toEqual([]);
   });
 });
