@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { retry } from '../src/lib/retry.ts';
@@ -74,12 +74,25 @@ export class CuttableDisk {
     this.#device = undefined;
     // Without its server it ends by itself, at the latest with the last request.
     const gone = this.#fuse?.exitCode === null && this.#fuse.signalCode === null ? once(this.#fuse, 'exit') : undefined;
-    await run(tool('fusermount3'), ['-u', this.#path('fuse')]).catch(() => undefined);
+    await this.#unmountFuse();
     await gone;
     const stopped = this.#server === undefined ? undefined : once(this.#server, 'exit');
     this.#server?.kill('SIGTERM');
     await stopped;
     this.#server = undefined;
+  }
+
+  /** It unmounts itself where it has ended by itself, maybe at this very moment. @throws Error where it is mounted and stays so */
+  async #unmountFuse(): Promise<void> {
+    const folder = this.#path('fuse');
+    const isMounted = async (): Promise<boolean> =>
+      (await readFile('/proc/self/mounts', 'utf8')).includes(` ${folder} `);
+    if (!(await isMounted())) return;
+    try {
+      await run(tool('fusermount3'), ['-u', folder]);
+    } catch (reason) {
+      if (await isMounted()) throw reason;
+    }
   }
 
   #path(name: string): string {

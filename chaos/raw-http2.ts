@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { codeOf } from '../src/lib/failure.ts';
+import { CUT, unless } from './unless.ts';
 
 /** Types of frames (RFC 9113, section 6). */
 export const FRAME = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, windowUpdate: 8, continuation: 9 } as const;
@@ -34,10 +36,15 @@ export function headerBlock(fields: Readonly<Record<string, string>>): Buffer {
 export class RawHttp2 {
   readonly socket: Socket;
   #closed = false;
+  /** What ended it, where that is not its other end. */
+  #failure: Error | undefined;
 
   private constructor(socket: Socket) {
     this.socket = socket;
-    socket.on('error', () => undefined).on('close', () => (this.#closed = true));
+    socket.on('close', () => (this.#closed = true));
+    socket.on('error', (reason) => {
+      if (!CUT.includes(String(codeOf(reason)))) this.#failure = reason;
+    });
     socket.resume();
     socket.write(Buffer.concat([Buffer.from(PREFACE), frame(FRAME.settings, 0, 0)]));
   }
@@ -53,13 +60,14 @@ export class RawHttp2 {
     return this.#closed;
   }
 
-  /** Resolves once there is room for more, or the other side has closed. */
+  /** Resolves once there is room for more, or the other side has closed. @throws Error where the connection failed otherwise */
   async write(bytes: Uint8Array): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
     if (this.#closed || this.socket.write(bytes)) return;
     const gone = new AbortController();
     const onClose = (): void => gone.abort();
     this.socket.once('close', onClose);
-    await once(this.socket, 'drain', { signal: gone.signal }).catch(() => undefined);
+    await unless([...CUT, 'ABORT_ERR'], once(this.socket, 'drain', { signal: gone.signal }));
     this.socket.off('close', onClose);
   }
 

@@ -12,6 +12,7 @@ import { Load } from '../load.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { SendLog } from '../send-log.ts';
 import { Totals } from '../totals.ts';
+import { CUT, unless } from '../unless.ts';
 
 const WINDOWS_PER_BATCH = 20;
 const LANES = 6;
@@ -158,7 +159,7 @@ async function resetBeforeAnswer(target: Target, body: Buffer, random: Random): 
 async function resetInAnswer(target: Target, body: Buffer): Promise<void> {
   const socket = await opened(target);
   socket.write(requestOf(target, body));
-  await Promise.race([once(socket, 'data').catch(() => undefined), wait(ANSWER_MS_MAX)]);
+  await Promise.race([unless(CUT, once(socket, 'data')), wait(ANSWER_MS_MAX)]);
   socket.resetAndDestroy();
 }
 
@@ -176,7 +177,7 @@ async function trickle(target: Target, body: Buffer): Promise<void> {
     socket.write(request.subarray(at, at + SLOW_PIECE_BYTES));
     await wait(SLOW_PIECE_MS);
   }
-  await Promise.race([once(socket, 'data').catch(() => undefined), wait(ANSWER_MS_MAX)]);
+  await Promise.race([unless(CUT, once(socket, 'data')), wait(ANSWER_MS_MAX)]);
   socket.destroy();
 }
 

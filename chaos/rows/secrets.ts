@@ -1,4 +1,4 @@
-import { open, readdir } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Client } from 'pg';
@@ -14,6 +14,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { connectPostgres } from '../../src/storage/postgres/client.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { NO_JOBS, type Site } from '../site.ts';
+import { unless } from '../unless.ts';
 
 /** Each value starts with it, so that looking for one text finds them all. 24 bytes are 32 characters of base64. */
 const CANARY = 'canary-b7Xq92LmTzR4vKp0-';
@@ -248,16 +249,18 @@ function formsOf(text: string): string[] {
   return [text, bytes.toString('base64'), bytes.toString('hex')];
 }
 
+/** Engines remove folders and files of theirs at any time: what is gone is not there, and hides nothing that is. */
 async function filesBelow(path: string): Promise<string[]> {
-  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => undefined);
-  if (entries === undefined) return [path];
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const found = await unless(['ENOENT'], stat(path));
+  if (found === undefined) return [];
+  if (!found.isDirectory()) return found.isFile() ? [path] : [];
+  const names = (await unless(['ENOENT'], readdir(path))) ?? [];
+  return (await Promise.all(names.map((name) => filesBelow(join(path, name))))).flat();
 }
 
 /** Chunks overlap by more than what is looked for. */
 async function eachChunk(path: string, look: (chunk: Buffer) => void): Promise<void> {
-  // Engines remove files of theirs at any time.
-  const file = await open(path, 'r').catch(() => undefined);
+  const file = await unless(['ENOENT'], open(path, 'r'));
   if (file === undefined) return;
   try {
     const buffer = Buffer.alloc(CHUNK_BYTES);
