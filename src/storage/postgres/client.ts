@@ -35,12 +35,21 @@ export function connectPostgres(url: string, limits: PostgresLimits = {}): Postg
     ...connectionConfig(url, limits.statementTimeoutMs ?? 30_000),
     max: limits.connectionsMax ?? 10,
   });
-  // Without a listener such an error would end the process. Nobody waits for that connection, so no work has failed.
-  pool.on('error', limits.onIdleError ?? (() => undefined));
+  // Without a listener such an error would end the process. Nobody waits for that connection, so no work has failed; and where the
+  // pool is being closed, the server may well be going, too.
+  pool.on('error', (reason) => {
+    if (!pool.ending) limits.onIdleError?.(reason);
+  });
   // The same for a connection in use: its statement fails with the error, and that is told to whoever waits for it.
   pool.on('connect', (client) => void client.on('error', () => undefined));
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-  return { pool, db, close: () => db.destroy() };
+  return { pool, db, close: () => closeAll(pool, db) };
+}
+
+/** Kysely ends the pool, but only where it was used through Kysely. */
+async function closeAll(pool: Pool, db: Kysely<Database>): Promise<void> {
+  await db.destroy();
+  if (!pool.ending) await pool.end();
 }
 
 /** What a connection is opened with, in a pool or alone. */
