@@ -13,7 +13,7 @@ interface ListOptions {
 
 interface ResolveOptions {
   readonly start: Timestamp;
-  readonly end: Timestamp;
+  readonly end?: Timestamp;
   readonly report: string;
   readonly reason: string;
 }
@@ -22,15 +22,22 @@ const COLUMNS: Columns<Conflict> = {
   Customer: (row) => row.customerId,
   VM: (row) => row.vmId,
   Start: (row) => shown(row.windowStart),
-  End: (row) => shown(row.windowEnd),
+  End: (row) => (isReading(row) ? 'a reading' : shown(row.windowEnd)),
   Reports: (row) => row.reports.map((report) => report.valueHash).join(', '),
   Counts: (row) => row.resolution?.valueHash ?? 'the first',
   By: (row) => row.resolution?.resolvedBy ?? '',
 };
 
-/** `meterd conflict …`: windows that were reported twice with different values. */
+/** What is reported for an instant is a reading of counters. */
+function isReading({ windowStart, windowEnd }: Conflict): boolean {
+  return windowStart?.seconds === windowEnd?.seconds && windowStart?.nanos === windowEnd?.nanos;
+}
+
+/** `meterd conflict …`: windows and readings that were reported twice with different values. */
 export function conflictCommands(program: Command, session: Session): void {
-  const group = program.command('conflict').description('windows that were reported twice with different values');
+  const group = program
+    .command('conflict')
+    .description('windows and readings that were reported twice with different values');
   group
     .command('list [customer]')
     .description('of a customer or of all, by VM and start; with --json all of what each report says')
@@ -49,12 +56,12 @@ export function conflictCommands(program: Command, session: Session): void {
   group
     .command('resolve <customer> <vm>')
     .description('say which report counts')
-    .requiredOption('--start <instant>', "the window's", instant)
-    .requiredOption('--end <instant>', "the window's", instant)
+    .requiredOption('--start <instant>', "the window's, or that of the reading", instant)
+    .option('--end <instant>', "the window's; left out for a reading", instant)
     .requiredOption('--report <hash>', 'the report that is to count')
     .requiredOption('--reason <text>')
     .action(async (customerId: string, vmId: string, options: ResolveOptions) => {
-      const { start: windowStart, end: windowEnd, report: valueHash, reason } = options;
+      const { start: windowStart, end: windowEnd = windowStart, report: valueHash, reason } = options;
       const conflicts = await session.client(ConflictService);
       const wanted = { customerId, vmId, windowStart, windowEnd, valueHash, reason };
       session.show(ConflictSchema, (await conflicts.resolveConflict(wanted)).conflict, COLUMNS);

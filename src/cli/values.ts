@@ -5,15 +5,18 @@ import { InvalidArgumentError } from 'commander';
 import { messageOf } from '../lib/failure.ts';
 import { BadUsage } from './session.ts';
 
-/** For options: an instant with its offset from UTC, or a day, which starts at midnight of UTC. */
+/** For options: an instant with its offset from UTC, to the nanosecond, or a day, which starts at midnight of UTC. */
 export function instant(text: string): Timestamp {
   const isDay = /^\d{4}-\d{2}-\d{2}$/.test(text);
-  const isInstant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text);
-  const date = new Date(text);
-  if ((!isDay && !isInstant) || Number.isNaN(date.getTime())) {
+  const found = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)(?:(?<=:\d{2}:\d{2})\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/.exec(
+    text,
+  );
+  const [, seconds = '', fraction = '', offset = ''] = found ?? [];
+  const date = new Date(isDay ? text : seconds + offset);
+  if ((!isDay && found === null) || Number.isNaN(date.getTime())) {
     throw new InvalidArgumentError('must be such as 2026-09-01 or 2026-09-01T10:00:00Z.');
   }
-  return timestampFromDate(date);
+  return { ...timestampFromDate(date), nanos: Number(fraction.padEnd(9, '0')) };
 }
 
 /** For options: a whole number from 0. */
@@ -27,9 +30,14 @@ export function each(text: string, before: readonly string[] = []): readonly str
   return [...before, text];
 }
 
-/** An instant as it is shown: empty where there is none. */
+/** An instant as it is shown, and as `instant` reads it: empty where there is none. */
 export function shown(timestamp: Timestamp | undefined): string {
-  return timestamp === undefined ? '' : timestampDate(timestamp).toISOString().replace('.000Z', 'Z');
+  if (timestamp === undefined) return '';
+  const seconds = timestampDate({ ...timestamp, nanos: 0 })
+    .toISOString()
+    .replace('.000Z', '');
+  const fraction = String(timestamp.nanos).padStart(9, '0');
+  return `${seconds}.${fraction}Z`.replace(/(?:000)+Z$/, 'Z').replace('.Z', 'Z');
 }
 
 /** An enum's value as it is shown, e.g. `FINAL` as "final". */

@@ -19,10 +19,15 @@ export function getBillingWindow(readable: Readable) {
       startNanos: requireNanos('window_start', request.windowStart),
       endNanos: request.windowEnd === undefined ? undefined : requireNanos('window_end', request.windowEnd),
     };
-    const { report, conflicting, hours } = await billingWindow(readable(context).clickhouse, asked, context.signal);
+    const { report, conflicting, hours, readings } = await billingWindow(
+      readable(context).clickhouse,
+      asked,
+      context.signal,
+    );
     return {
       report: toReportMessage(report),
       conflicting: conflicting.map(toReportMessage),
+      readings: readings.map(toReportMessage),
       hours: hours.map(({ startNanos, share, rolledUp }) => {
         return { start: toTimestamp(startNanos), share: toQuantitiesMessage(share), rolledUp };
       }),

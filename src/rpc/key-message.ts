@@ -12,7 +12,8 @@ const ROLES = {
   admin: KeyRole.ADMIN,
 } as const satisfies Record<Role, KeyRole>;
 
-const COUNTERS = {
+/** How counters count, as the contract says it. */
+export const COUNTERS = {
   delta: CounterTemporality.DELTA,
   cumulative: CounterTemporality.CUMULATIVE,
 } as const satisfies Record<NonNullable<Key['billagedCounters']>, CounterTemporality>;

@@ -1,7 +1,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { WindowReportSchema } from '../../gen/billing/v1/query_pb.ts';
-import type { WindowReport } from '../usage/billing-window.ts';
+import type { WindowReport } from '../usage/window-report.ts';
 import { toTimestamp } from './fields.ts';
+import { COUNTERS } from './key-message.ts';
 
 /** A value hash as the contract writes it: 16 hexadecimal digits. */
 export function toHashText(hash: bigint): string {
@@ -36,5 +37,6 @@ export function toReportMessage(report: WindowReport): MessageInitShape<typeof W
     instanceId: report.instanceId,
     sequence: report.sequence,
     valueHash: toHashText(report.valueHash),
+    ...(report.counters === undefined ? {} : { counters: COUNTERS[report.counters] }),
   };
 }

@@ -1,17 +1,13 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { CallerFault } from '../lib/failure.ts';
+import { CHOSEN_REPORTS } from './chosen-reports.ts';
+import { derivedReport } from './derived-report.ts';
 import { hourShares } from './hour-shares.ts';
-import { CHOSEN_REPORTS } from './first-reports.ts';
 import { HOUR_NANOS, select } from './select.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import type { TimeRange } from './whole-hours.ts';
-import {
-  type AcceptedWindow,
-  QUANTITY_COLUMNS,
-  type Quantities,
-  quantitiesOf,
-  type UsageQuantities,
-} from './window.ts';
+import type { UsageQuantities } from './window.ts';
+import { parseReport, REPORT_COLUMNS, type ReportRow, type WindowReport } from './window-report.ts';
 
 export interface BillingWindowRequest {
   readonly customerId: string;
@@ -19,22 +15,6 @@ export interface BillingWindowRequest {
   readonly startNanos: bigint;
   /** `undefined`: the window that starts there, if it is one. */
   readonly endNanos: bigint | undefined;
-}
-
-/** One host's report of a window. */
-export interface WindowReport extends AcceptedWindow {
-  readonly sampledAtNanos: bigint;
-  readonly cpuUtilizationPct: number;
-  readonly cpuCoresUsed: number;
-  readonly memoryBytesUsed: bigint;
-  readonly memoryBytesPeak: bigint;
-  readonly bootId: string;
-  readonly receivedAtNanos: bigint;
-  readonly credentialId: string;
-  readonly instanceId: string;
-  readonly sequence: bigint;
-  /** Of the region and the measured values. */
-  readonly valueHash: bigint;
 }
 
 interface WindowHour {
@@ -50,6 +30,8 @@ export interface BillingWindow {
   /** Reports with other values, by time of receipt. They do not count. At most 1,000 are read. */
   readonly conflicting: WindowReport[];
   readonly hours: WindowHour[];
+  /** Of a window that was derived: the readings that it lies between. */
+  readonly readings: WindowReport[];
 }
 
 const REPORTS_MAX = 1_000;
@@ -57,23 +39,8 @@ const REPORTS_MAX = 1_000;
 const NANOS_END = 2n ** 63n;
 const SECOND_NANOS = 1_000_000_000n;
 
-/** A row with `REPORT_COLUMNS`. */
-export type ReportRow = Record<
-  (typeof QUANTITY_COLUMNS)[keyof Quantities] | 'start' | 'end' | 'sampled' | 'received' | 'value_hash',
-  string
-> &
-  Record<'region' | 'boot_id' | 'instance_id' | 'credential_id' | 'sequence', string> &
-  Record<'memory_bytes_used' | 'memory_bytes_peak', string> &
-  Record<'cpu_utilization_pct' | 'cpu_cores_used', number>;
-
-/** Of `windows`, with `received_at`. */
-export const REPORT_COLUMNS = `reinterpretAsInt64(window_start) AS start, reinterpretAsInt64(window_end) AS end, value_hash,
-  region, ${Object.values(QUANTITY_COLUMNS).join(', ')}, cpu_utilization_pct, cpu_cores_used, memory_bytes_used,
-  memory_bytes_peak, reinterpretAsInt64(sampled_at) AS sampled, boot_id, instance_id, sequence, credential_id,
-  reinterpretAsInt64(received_at) AS received`;
-
 /**
- * One window with where it came from and what became of it.
+ * One window with where it came from and what became of it: as it was reported, or, where none was, as readings of counters come to.
  * @throws CallerFault `not_found` where none is stored, `invalid_argument` where no end is given and several windows
  *   start there; what ClickHouse reports; the signal's reason
  */
@@ -86,6 +53,8 @@ export async function billingWindow(
   const reports = await readReports(clickhouse, request, signal);
   const [report, ...conflicting] = reports;
   if (!report) {
+    const derived = await derivedReport(clickhouse, request, signal);
+    if (derived) return { ...derived, conflicting, hours: await readHours(clickhouse, derived.report, signal) };
     const end = request.endNanos === undefined ? '' : ` and ends at ${request.endNanos} ns`;
     const which = `${request.customerId}'s VM ${request.vmId} that starts at ${request.startNanos} ns since 1970${end}`;
     throw new CallerFault('not_found', 'window_start', `no window is stored of ${which}`);
@@ -99,7 +68,7 @@ export async function billingWindow(
       `${ends.length} windows start there; window_end is one of ${list} ns`,
     );
   }
-  return { report, conflicting, hours: await readHours(clickhouse, report, signal) };
+  return { report, conflicting, hours: await readHours(clickhouse, report, signal), readings: [] };
 }
 
 function checkRequest(request: BillingWindowRequest): void {
@@ -148,31 +117,6 @@ async function readReports(
     signal,
   );
   return rows.map((row) => parseReport(request, row));
-}
-
-export function parseReport(
-  { customerId, vmId }: Pick<WindowReport, 'customerId' | 'vmId'>,
-  row: ReportRow,
-): WindowReport {
-  return {
-    customerId,
-    vmId,
-    region: row.region,
-    startNanos: BigInt(row.start),
-    endNanos: BigInt(row.end),
-    ...quantitiesOf((field) => BigInt(row[QUANTITY_COLUMNS[field]])),
-    sampledAtNanos: BigInt(row.sampled),
-    cpuUtilizationPct: row.cpu_utilization_pct,
-    cpuCoresUsed: row.cpu_cores_used,
-    memoryBytesUsed: BigInt(row.memory_bytes_used),
-    memoryBytesPeak: BigInt(row.memory_bytes_peak),
-    bootId: row.boot_id,
-    receivedAtNanos: BigInt(row.received),
-    credentialId: row.credential_id,
-    instanceId: row.instance_id,
-    sequence: BigInt(row.sequence),
-    valueHash: BigInt(row.value_hash),
-  };
 }
 
 async function readHours(

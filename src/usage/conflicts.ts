@@ -3,12 +3,13 @@ import type { Clock } from '../lib/clock.ts';
 import { CallerFault } from '../lib/failure.ts';
 import { parseId } from '../lib/identifier.ts';
 import { dateTime64 } from '../storage/clickhouse/date-time.ts';
-import { parseReport, REPORT_COLUMNS, type ReportRow, type WindowReport } from './billing-window.ts';
-import { HOUR_SECONDS, type QueryParameters, select } from './select.ts';
+import { parseReport, REPORT_COLUMNS, type ReportRow, type WindowReport } from './window-report.ts';
+import { conflictingReadings, READING_REPORTS } from './conflicting-readings.ts';
+import { HOUR_NANOS, HOUR_SECONDS, type QueryParameters, select } from './select.ts';
 import { touchHours } from './touched-hours.ts';
 import { type TimeRange, wholeHours } from './whole-hours.ts';
 
-/** What a window is known by. Times are Unix nanoseconds. */
+/** What a window is known by, or as a window without length a reading of counters. Times are Unix nanoseconds. */
 export interface WindowKey {
   readonly customerId: string;
   readonly vmId: string;
@@ -25,7 +26,7 @@ export interface Resolution {
   readonly reason: string;
 }
 
-/** A window that was reported with different values. */
+/** A window, or the reading of an instant, that was reported with different values. */
 export interface Conflict extends WindowKey {
   /** Each value once, by time of receipt; at most 100. */
   readonly reports: readonly WindowReport[];
@@ -57,7 +58,7 @@ const REASON_BYTES_MAX = 400;
 const NANOS_END = 2n ** 63n;
 
 /**
- * Windows that start in the range, by customer, VM, start and end; those behind `after` only.
+ * Windows that start in the range and readings in it, by customer, VM, start and end; those behind `after` only.
  * @param filter the range is on whole hours of UTC and at most 400 days long
  * @throws CallerFault where the range is wrong; what ClickHouse reports; the signal's reason
  */
@@ -67,19 +68,33 @@ export async function listConflicts(
   page: { readonly after: WindowKey | undefined; readonly limit: number },
   signal: AbortSignal,
 ): Promise<Conflict[]> {
+  const { customerId, includeResolved } = filter;
   const { from, until } = wholeHours(filter);
-  const conditions = [
-    `window_start >= toDateTime64({from:Int64}, 9, 'UTC') AND window_start < toDateTime64({until:Int64}, 9, 'UTC')`,
-    filter.customerId === '' ? IN_HOURS_WITH_CONFLICTS : 'customer_id = {customer:String}',
-    ...(page.after === undefined ? [] : [BEHIND]),
-  ];
-  const parameters = { customer: filter.customerId, from, until, ...afterParameters(page.after) };
-  const where = conditions.join(' AND ');
-  return readConflicts(clickhouse, { where, parameters, includeResolved: filter.includeResolved }, page.limit, signal);
+  const parameters = { customer: customerId, from, until, ...afterParameters(page.after), limit: page.limit };
+  const ofCustomer = customerId === '' ? 'true' : 'customer_id = {customer:String}';
+  const behind = page.after === undefined ? 'true' : BEHIND;
+  const inRange = (start: string) => `${ofCustomer}
+    AND ${start} >= toDateTime64({from:Int64}, 9, 'UTC') AND ${start} < toDateTime64({until:Int64}, 9, 'UTC')`;
+  const where = `${inRange('window_start')} AND ${behind}`;
+  const inHours = customerId === '' ? `${where} AND ${IN_HOURS_WITH_CONFLICTS}` : where;
+  const readings = conflictingReadings(`${ofCustomer} AND ${OF_RANGE}`, inRange);
+  const found = await Promise.all([
+    readConflicts(
+      clickhouse,
+      { of: WINDOWS, keys: keysOf(WINDOWS, inHours), where: inHours, parameters, includeResolved },
+      signal,
+    ),
+    readConflicts(
+      clickhouse,
+      { of: READINGS, keys: `SELECT * FROM (${readings}) WHERE ${behind}`, where, parameters, includeResolved },
+      signal,
+    ),
+  ]);
+  return found.flat().toSorted(inOrder).slice(0, page.limit);
 }
 
 /**
- * Says which report of a window counts; its hours are computed anew by the next rollup, and read anew at once. The same
+ * Says which report of a window or reading counts; its hours are computed anew by the next rollup, and read anew at once. The same
  * again only has them computed once more. Of decisions made at once the one of the later time holds.
  * @throws CallerFault not_found, failed_precondition where there is one value only, invalid_argument where none has the
  *   hash; what ClickHouse and `record` throw; the signal's reason
@@ -113,12 +128,13 @@ export async function resolveConflict(
 const KEY = 'customer_id, vm_id, window_start, window_end';
 /**
  * The rollup notes for each hour of a VM how many conflicts it has: a sixtieth of the windows, and a column of mostly zeros.
- * In hours that wait for it there may be more.
+ * In hours that wait for it there may be more, and what was decided is no conflict of an hour any more.
  */
 const OF_RANGE = `hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({until:Int64}, 'UTC')`;
 const IN_HOURS_WITH_CONFLICTS = `((customer_id, vm_id, toStartOfHour(window_start)) IN (
     SELECT customer_id, vm_id, hour FROM usage_hours WHERE ${OF_RANGE} AND conflicts > 0)
-  OR (customer_id, toStartOfHour(window_start)) IN (SELECT customer_id, hour FROM touched_hours WHERE ${OF_RANGE}))`;
+  OR (customer_id, toStartOfHour(window_start)) IN (SELECT customer_id, hour FROM touched_hours WHERE ${OF_RANGE})
+  OR (${KEY}) IN (SELECT ${KEY} FROM conflict_resolutions))`;
 const BEHIND = `customer_id >= {after_customer:String} AND (${KEY}) > ({after_customer:String}, {after_vm:String},
   fromUnixTimestamp64Nano({after_start:Int64}, 'UTC'), fromUnixTimestamp64Nano({after_end:Int64}, 'UTC'))`;
 
@@ -128,11 +144,35 @@ function afterParameters(after: WindowKey | undefined): QueryParameters {
   return { after_customer: customerId, after_vm: vmId, after_start: String(startNanos), after_end: String(endNanos) };
 }
 
+/** Where reports come from. */
+interface Kind {
+  readonly noun: string;
+  /** With the columns of `windows`. */
+  readonly table: string;
+  readonly selected: string;
+  readonly columns: string;
+}
+
+const WINDOWS: Kind = { noun: 'window', table: 'windows', selected: '*, received_at', columns: REPORT_COLUMNS };
+const READINGS: Kind = {
+  noun: 'reading',
+  table: READING_REPORTS,
+  selected: '*',
+  columns: `${REPORT_COLUMNS}, counters`,
+};
+
 interface Selection {
-  /** A condition on `windows`. */
+  readonly of: Kind;
+  /** SQL for the keys that were reported with different values, among others that do not matter; with the parameter `limit`. */
+  readonly keys: string;
+  /** A condition on the reports. */
   readonly where: string;
   readonly parameters: QueryParameters;
   readonly includeResolved: boolean;
+}
+
+function keysOf({ table }: Kind, where: string): string {
+  return `SELECT ${KEY} FROM ${table} WHERE ${where} GROUP BY ${KEY} HAVING min(value_hash) != max(value_hash)`;
 }
 
 type ConflictRow = ReportRow &
@@ -140,25 +180,22 @@ type ConflictRow = ReportRow &
 
 async function readConflicts(
   clickhouse: ClickHouseClient,
-  { where, parameters, includeResolved }: Selection,
-  limit: number,
+  { of, keys, where, parameters, includeResolved }: Selection,
   signal: AbortSignal,
 ): Promise<Conflict[]> {
   const open = includeResolved ? 'true' : `(${KEY}) NOT IN (SELECT ${KEY} FROM conflict_resolutions)`;
   const rows = await select<ConflictRow>(
     clickhouse,
-    `SELECT customer_id, vm_id, ${REPORT_COLUMNS}, toString(resolution.value_hash) AS resolved_hash, resolved_by,
+    `SELECT customer_id, vm_id, ${of.columns}, toString(resolution.value_hash) AS resolved_hash, resolved_by,
        toString(reinterpretAsInt64(resolved_at)) AS resolved_nanos, reason
      FROM (
-       SELECT *, received_at FROM windows
-       WHERE ${where} AND (${KEY}) IN (
-         SELECT ${KEY} FROM windows WHERE ${where} AND ${open} GROUP BY ${KEY}
-         HAVING min(value_hash) != max(value_hash) ORDER BY ${KEY} LIMIT {limit:UInt32})
+       SELECT ${of.selected} FROM ${of.table}
+       WHERE ${where} AND (${KEY}) IN (SELECT ${KEY} FROM (${keys}) WHERE ${open} ORDER BY ${KEY} LIMIT {limit:UInt32})
        ORDER BY ${KEY}, value_hash, precedence DESC LIMIT 1 BY ${KEY}, value_hash
      ) AS report
      LEFT JOIN (SELECT * FROM conflict_resolutions FINAL) AS resolution USING (${KEY})
      ORDER BY ${KEY}, precedence DESC, report.value_hash LIMIT {reports:UInt32} BY ${KEY}`,
-    { ...parameters, limit, reports: REPORTS_MAX },
+    { ...parameters, reports: REPORTS_MAX },
     signal,
   );
   const conflicts: (Conflict & { readonly reports: WindowReport[] })[] = [];
@@ -191,15 +228,18 @@ async function readConflict(clickhouse: ClickHouseClient, key: WindowKey, signal
     vm: key.vmId,
     start: String(key.startNanos),
     end: String(key.endNanos),
+    limit: 1,
   };
-  const [conflict] = await readConflicts(clickhouse, { where, parameters, includeResolved: true }, 1, signal);
+  const of = isReading(key) ? READINGS : WINDOWS;
+  const selection = { of, keys: keysOf(of, where), where, parameters, includeResolved: true };
+  const [conflict] = await readConflicts(clickhouse, selection, signal);
   if (conflict !== undefined) return conflict;
-  const [stored] = await select(clickhouse, `SELECT 1 FROM windows WHERE ${where} LIMIT 1`, parameters, signal);
+  const [stored] = await select(clickhouse, `SELECT 1 FROM ${of.table} WHERE ${where} LIMIT 1`, parameters, signal);
   const which = `${key.customerId}'s VM ${key.vmId} from ${key.startNanos} to ${key.endNanos} ns since 1970`;
   if (stored === undefined) {
-    throw new CallerFault('not_found', 'window_start', `window_start: no window is stored of ${which}`);
+    throw new CallerFault('not_found', 'window_start', `window_start: no ${of.noun} is stored of ${which}`);
   }
-  const message = `window_start: the window of ${which} has one value: there is nothing to decide`;
+  const message = `window_start: the ${of.noun} of ${which} has one value: there is nothing to decide`;
   throw new CallerFault('failed_precondition', 'window_start', message);
 }
 
@@ -241,13 +281,21 @@ function resolutionOf(
   return { valueHash, resolvedBy: actor, resolvedAtNanos: now > earliest ? now : earliest, reason };
 }
 
-/** Unix seconds of the hours that a window reaches into: one, or two. */
-function hoursOf({ startNanos, endNanos }: WindowKey): number[] {
-  const hourOf = (nanos: bigint): number => {
-    const seconds = Number(nanos / 1_000_000_000n);
-    return seconds - (seconds % HOUR_SECONDS);
-  };
-  return [...new Set([hourOf(startNanos), hourOf(endNanos - 1n)])];
+/**
+ * Unix seconds of the hours that may change: those that a window reaches into, one or two; of a reading those from an hour before it
+ * to two hours after it, since one that is higher than those behind it makes failed reads of them.
+ */
+function hoursOf(key: WindowKey): number[] {
+  const [first, last] = isReading(key)
+    ? [key.startNanos - HOUR_NANOS, key.endNanos + 2n * HOUR_NANOS]
+    : [key.startNanos, key.endNanos - 1n];
+  const [from, until] = [first / HOUR_NANOS, last / HOUR_NANOS];
+  return Array.from({ length: Number(until - from) + 1 }, (_, index) => (Number(from) + index) * HOUR_SECONDS);
+}
+
+/** What is reported for an instant is a reading: no window is empty. */
+function isReading({ startNanos, endNanos }: WindowKey): boolean {
+  return startNanos === endNanos;
 }
 
 function toRow(key: WindowKey, resolution: Resolution): Record<string, string> {
@@ -265,6 +313,13 @@ function toRow(key: WindowKey, resolution: Resolution): Record<string, string> {
 
 function keyOf({ customerId, vmId, startNanos, endNanos }: WindowKey): WindowKey {
   return { customerId, vmId, startNanos, endNanos };
+}
+
+/** As ClickHouse sorts them. */
+function inOrder(a: WindowKey, b: WindowKey): number {
+  const byText = (first: string, second: string) => Buffer.compare(Buffer.from(first), Buffer.from(second));
+  const byCustomerAndVm = byText(a.customerId, b.customerId) || byText(a.vmId, b.vmId);
+  return byCustomerAndVm || Number(a.startNanos - b.startNanos) || Number(a.endNanos - b.endNanos);
 }
 
 function isSameKey(a: WindowKey, b: WindowKey): boolean {

@@ -1,3 +1,4 @@
+import { CHOSEN_REPORTS } from './chosen-reports.ts';
 import { HOUR_NANOS, HOUR_SECONDS } from './select.ts';
 
 /** The counters of a reading, in this order; the last one counts only where hosts send it as a total. */
@@ -14,16 +15,20 @@ const COUNTERS = [
 const NO_COUNTS = `[${COUNTERS.map(() => 'toUInt64(0)').join(', ')}]`;
 
 /** Whether a reading has anything: one of all zeros is a failed read. */
-const IS_READ = [...COUNTERS, 'memory_bytes_used'].map((column) => `${column} != 0`).join(' OR ');
+export const IS_READ = [...COUNTERS, 'memory_bytes_used'].map((column) => `${column} != 0`).join(' OR ');
 
 /**
  * The condition on `counter_samples` for the readings that windows of the cells are derived from. A window that reaches into
  * an hour starts less than an hour before it, and what was read in the whole hour before its start says whether the
  * reading there was good.
  */
-export const READINGS_OF_CELLS = `customer_id IN {customers:Array(String)}
-  AND sampled_at >= toDateTime64({hours_from:Int64} - ${2 * HOUR_SECONDS}, 9, 'UTC')
-  AND sampled_at < toDateTime64({hours_until:Int64} + ${HOUR_SECONDS}, 9, 'UTC')`;
+export const READINGS_OF_CELLS = readAround('sampled_at');
+
+function readAround(instant: string): string {
+  return `customer_id IN {customers:Array(String)}
+    AND ${instant} >= toDateTime64({hours_from:Int64} - ${2 * HOUR_SECONDS}, 9, 'UTC')
+    AND ${instant} < toDateTime64({hours_until:Int64} + ${HOUR_SECONDS}, 9, 'UTC')`;
+}
 
 /**
  * The windows between the cells' readings of counters, with the columns of `firstReports`. What counts is in
@@ -37,7 +42,8 @@ export function derivedWindows(where: string): string {
       fromUnixTimestamp64Nano(at, 'UTC') AS window_end, region,
       ${COUNTERS.slice(0, -1).map(column).join(', ')},
       if(totals[8] > 0 AND (base[8] > 0 OR is_from_zero), counts[8], ${MEAN_MEMORY}) AS memory_byte_seconds,
-      sipHash64(region, counts, memory_byte_seconds) AS value_hash, toUInt8(0) AS conflict
+      sipHash64(region, counts, memory_byte_seconds) AS value_hash,
+      toUInt8(in_doubt OR doubt_before) AS conflict
     FROM (
       SELECT *, ${BASES}, arrayMap((total, before) -> toUInt64(total - before), totals, base) AS counts
       FROM (${steps(where)})
@@ -60,12 +66,14 @@ const BASES = `counters = 'cumulative' AND NOT has_own AND has_last
     multiIf(counters = 'delta', if(has_last, last.at, 0), has_own, own.at, is_from_zero, greatest(last.at, started),
       has_last AND boot_id = '', last.at, 0) AS began,
     multiIf(counters = 'delta' OR is_from_zero, ${NO_COUNTS}, has_own, own.totals, last_totals) AS base,
-    if(has_own AND counters = 'cumulative', own.memory, last.memory) AS memory_before`;
+    if(has_own AND counters = 'cumulative', own.memory, last.memory) AS memory_before,
+    if(has_own AND counters = 'cumulative', own.in_doubt, last.in_doubt) AS doubt_before`;
 
 /** Good readings, each with the good ones before it: `own` of the same boot, `last` of any. */
 function steps(where: string): string {
   const rows = 'ORDER BY at ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW';
-  const before = `lagInFrame((at, totals, memory)::Tuple(at Int64, totals Array(UInt64), memory UInt64))`;
+  const before = `lagInFrame(
+    (at, totals, memory, in_doubt)::Tuple(at Int64, totals Array(UInt64), memory UInt64, in_doubt UInt8))`;
   return `SELECT *, ${near('own')} AS has_own, ${near('last')} AS has_last,
       arrayResize(last.totals, ${COUNTERS.length}) AS last_totals,
       boot_id != '' AND (customer_id, vm_id, boot_id, at) IN (${firstOfBoots()}) AS is_first_of_boot
@@ -91,8 +99,8 @@ function goodReadings(where: string): string {
 }
 
 /**
- * Each instant's first reading, with its boot: what the host calls it, or, of hosts that have no name for boots, the last start
- * notice, at `started` in Unix nanoseconds.
+ * Of each instant the reading that counts, with its boot: what the host calls it, or, of hosts that have no name for boots, the last
+ * start notice, at `started` in Unix nanoseconds.
  */
 function bootedReadings(where: string): string {
   const total = (column: string) =>
@@ -100,17 +108,30 @@ function bootedReadings(where: string): string {
   return `SELECT reading.*, reinterpretAsInt64(start.at) AS started, if(boot_id = '', toString(started), boot_id) AS boot
     FROM (
       SELECT customer_id, vm_id, region, sampled_at, reinterpretAsInt64(sampled_at) AS at, counters, boot_id,
-        memory_bytes_used AS memory, [${COUNTERS.map(total).join(', ')}] AS totals
-      FROM (
-        SELECT * FROM counter_samples WHERE ${READINGS_OF_CELLS} AND ${where}
-        ORDER BY customer_id, vm_id, sampled_at, precedence DESC, value_hash LIMIT 1 BY customer_id, vm_id, sampled_at
-      )
+        memory_bytes_used AS memory, [${COUNTERS.map(total).join(', ')}] AS totals, in_doubt
+      FROM (${countedReadings(where)})
       WHERE ${IS_READ}
     ) AS reading
     ASOF LEFT JOIN (
       SELECT customer_id, vm_id, at FROM vm_events WHERE kind = 'started' AND customer_id IN {customers:Array(String)}
         AND vm_id IN (SELECT vm_id FROM counter_samples WHERE ${READINGS_OF_CELLS} AND boot_id = '')
     ) AS start ON reading.customer_id = start.customer_id AND reading.vm_id = start.vm_id AND reading.sampled_at >= start.at`;
+}
+
+/**
+ * Of each instant the reading that somebody chose, otherwise the first one: as `firstReports` says it of windows. `in_doubt` is 1 where
+ * several were reported with different values and nobody has chosen.
+ */
+function countedReadings(where: string): string {
+  return `SELECT *, min(value_hash) OVER reports != max(value_hash) OVER reports AND NOT max(is_chosen) OVER reports AS in_doubt
+    FROM (
+      SELECT *, (customer_id, vm_id, sampled_at, sampled_at, value_hash) IN (${CHOSEN_REPORTS}
+        WHERE ${readAround('window_start')}) AS is_chosen
+      FROM counter_samples WHERE ${READINGS_OF_CELLS} AND ${where}
+    )
+    WINDOW reports AS (PARTITION BY customer_id, vm_id, sampled_at
+      ORDER BY is_chosen DESC, precedence DESC, value_hash ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    QUALIFY row_number() OVER reports = 1`;
 }
 
 /** The first reading ever of each boot of the VMs that had several of late. */

@@ -15,6 +15,7 @@ const CONDITIONS = {
   counter_samples: OF_CUSTOMER,
   windows: OF_CUSTOMER,
   conflict_resolutions: OF_CUSTOMER,
+  conflicting_readings: OF_CUSTOMER,
   refused_windows: OF_CUSTOMER,
   touched_hours: OF_CUSTOMER,
   usage_estimates: OF_CUSTOMER,

@@ -1,8 +1,6 @@
 import { QUANTITIES, type Sources, WINDOWS_OF_CELLS } from './cells.ts';
+import { CHOSEN_REPORTS } from './chosen-reports.ts';
 import { derivedWindows } from './derived-windows.ts';
-
-/** The reports that somebody chose; `WHERE` may follow. */
-export const CHOSEN_REPORTS = `SELECT customer_id, vm_id, window_start, window_end, value_hash FROM conflict_resolutions FINAL`;
 
 const REPORT_COLUMNS = ['customer_id', 'vm_id', 'window_start', 'window_end', 'region', 'value_hash', ...QUANTITIES];
 

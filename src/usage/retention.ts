@@ -21,7 +21,7 @@ export interface ExpiredMonth {
   readonly month: string;
 }
 
-const RAW_TABLES = ['windows', 'counter_samples', 'vm_events', 'conflict_resolutions'];
+const RAW_TABLES = ['windows', 'counter_samples', 'vm_events', 'conflict_resolutions', 'conflicting_readings'];
 const HOUR_TABLES = ['usage_hours', 'usage_estimates'];
 const DAY_MS = 86_400_000;
 const HOUR_MS = HOUR_SECONDS * 1000;

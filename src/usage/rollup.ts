@@ -1,6 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../lib/clock.ts';
 import { type Cells, cellParameters, type Sources, WINDOWS_OF_CELLS, WINDOWS_ONLY } from './cells.ts';
+import { noteConflictingReadings } from './conflicting-readings.ts';
 import { READINGS_OF_CELLS } from './derived-windows.ts';
 import { replaceEstimates } from './estimates.ts';
 import { HOUR_COLUMNS, hourRows, mostlyRegularHourRows, regularHourRows } from './hour-rows.ts';
@@ -79,6 +80,7 @@ async function computeCells(options: RollUpOptions, cells: Cells): Promise<numbe
   let rows = 0;
   for (const customerIds of alike.values()) {
     const sources = found.get(customerIds[0] ?? '') ?? WINDOWS_ONLY;
+    if (sources.readings) await noteConflictingReadings(options.clickhouse, { ...cells, customerIds }, options.signal);
     for (const hours of await boundedHours(options, { customerIds, hours: cells.hours })) {
       rows += await replaceHours(options, { customerIds, hours }, sources);
     }

@@ -8,6 +8,7 @@ import { expect, it } from 'vitest';
 import { z } from 'zod';
 import { clientOf } from '../../demo/clients.ts';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
+import { CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
 import { RefusedWindowService } from '../../gen/billing/v1/refused_pb.ts';
 import { aWindow } from '../ingest/a-window.ts';
 import { folderForTest, meterdForTest } from '../meterd.ts';
@@ -217,6 +218,70 @@ it('what went wrong is set right: a conflict, a refused window, a line by hand, 
   const end = new Date(Date.UTC(2100, 0)).toISOString();
   await cli('discount', 'end', 'welcome', '--until', end);
   expect(await cli('discount', 'list', '--customer', 'bolt')).toMatch(/^welcome\s+bolt\s+10\s.*2100-01-01/m);
+}, 240_000);
+
+it('shows conflicts of readings, gaps and secrets, and takes decisions on them', async () => {
+  const { startMs } = oldMonth();
+  const at = (minutes: number): string => new Date(startMs + minutes * 60_000).toISOString();
+  const range = ['--from', at(0), '--until', at(60)];
+  const made = await cli('key', 'create', 'host-3', '--role', 'collector', '--region', 'us-east1', '--backfill');
+  const [, secret = ''] = /^Secret\s+(\S+)$/m.exec(made) ?? [];
+  const collector = clientOf(BillingCollectorService, meterd.url, secret);
+  const windowAt = (minute: number, vmId: string, cpuTimeNanos: bigint) => {
+    const windowStart = timestampFromMs(startMs + minute * 60_000);
+    const windowEnd = { ...timestampFromMs(startMs + (minute + 1) * 60_000), nanos: 7 };
+    return aWindow({
+      customerId: 'cog',
+      vmId,
+      windowStart,
+      windowEnd,
+      timestamp: windowEnd,
+      cpuTimeNanos,
+      bootId: 'b',
+    });
+  };
+  // Totals of vm-1, the second of them twice with different values; of vm-2 windows with five minutes between them.
+  const totals = [
+    windowAt(0, 'vm-1', 10n),
+    windowAt(1, 'vm-1', 50n),
+    windowAt(2, 'vm-1', 90n),
+    windowAt(1, 'vm-1', 60n),
+  ];
+  const counterTemporality = CounterTemporality.CUMULATIVE;
+  expect(await collector.sendMetricsBatch({ metrics: totals, counterTemporality })).toMatchObject({ conflicting: 1 });
+  await collector.sendMetricsBatch({ metrics: [windowAt(0, 'vm-2', 1n), windowAt(6, 'vm-2', 1n)] });
+  await cli('job', 'run', 'rollup');
+
+  const instant = at(2).replace('.000Z', '.000000007Z');
+  const listed = await cli('conflict', 'list', 'cog', ...range);
+  expect(listed).toMatch(
+    new RegExp(`^cog\\s+vm-1\\s+${instant}\\s+a reading\\s+[0-9a-f]{16}, [0-9a-f]{16}\\s+the first\\s*$`, 'm'),
+  );
+  const found = await json('conflict', 'list', 'cog', ...range);
+  expect(found).toMatchObject([{ reports: [{ counters: 'COUNTER_TEMPORALITY_CUMULATIVE' }, {}] }]);
+  const choice = ['--start', instant, '--report', lastReportOf(found), '--reason', 'it was read twice'];
+  expect(await cli('conflict', 'resolve', 'cog', 'vm-1', ...choice)).toContain(lastReportOf(found));
+  expect(await cli('conflict', 'list', 'cog', ...range)).toBe('none\n');
+
+  const gaps = await cli('gap', 'list', 'cog', ...range);
+  const [from, until] = [at(1).replace('.000Z', '.000000007Z'), at(6).replace('.000Z', 'Z')];
+  expect(gaps).toMatch(/^VM\s+Region\s+From\s+Until\s+Known by\s+May be filled\s*$/m);
+  expect(gaps).toMatch(new RegExp(`^vm-2\\s+us-east1\\s+${from}\\s+${until}\\s+windows\\s+yes\\s*$`, 'm'));
+  expect(await cli('gap', 'list', 'cog', ...range, '--vm', 'vm-1')).toBe('none\n');
+
+  await writeFile(join(folder, 'value'), 'top secret');
+  await cli('customer', 'create', 'cog', '--name', 'Cog', '--currency', 'EUR');
+  const put = await cli('secret', 'put', 'psp', '--customer', 'cog', '--file', join(folder, 'value'));
+  expect(put).toMatch(/^Name\s+psp$/m);
+  await cli('secret', 'put', 'own', '--file', join(folder, 'value'));
+  const secrets = await cli('secret', 'list');
+  expect(secrets).toMatch(/^cog\s+psp\s+\S+\s+\S+Z\s+\S+\s*$/m);
+  expect(put + secrets + JSON.stringify(await json('secret', 'list'))).not.toContain('top secret');
+  expect(await cli('secret', 'rotate', '--new-key')).toMatch(/^2 secrets wrapped anew, all by \S+\n$/);
+  const unasked = await run({ METERD_KEY: meterd.adminKey }, 'secret', 'delete', 'own');
+  expect([unasked.code, unasked.stderr]).toEqual([2, expect.stringContaining('--yes')]);
+  expect(await cli('--yes', 'secret', 'delete', 'psp', '--customer', 'cog')).toBe('psp is deleted\n');
+  expect(await json('secret', 'list')).toMatchObject([{ name: 'own' }]);
 }, 240_000);
 
 it('ends with 1 and the message alone where something is wrong, with 2 where the command line is', async () => {

@@ -5,6 +5,7 @@ import { billingWindow } from '../../src/usage/billing-window.ts';
 import { rollUp } from '../../src/usage/rollup.ts';
 import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
 import { clickHouseForTest } from '../database.ts';
+import { reading, storeReadings, touchAround } from './readings.ts';
 import { BASE, HOUR, MINUTE, report, store, valueHash } from './stored.ts';
 
 const { client } = await clickHouseForTest();
@@ -39,7 +40,7 @@ describe('billingWindow', () => {
       sequence: 3n,
       valueHash: valueHash(stored),
     });
-    expect(found.conflicting).toEqual([]);
+    expect([found.conflicting, found.readings]).toEqual([[], []]);
     expect(found.hours.map((hour) => [hour.startNanos, hour.share.observedNanos, hour.rolledUp])).toEqual([
       [BASE, 7n, false],
       [BASE + HOUR, MINUTE - 7n, false],
@@ -70,6 +71,50 @@ describe('billingWindow', () => {
         [50n, 'eu'],
         [1n, 'us'],
       ]);
+    }
+  });
+
+  it('finds a window that was derived from readings, with its share of each hour and the readings that it lies between', async () => {
+    const customerId = randomUUID();
+    const begin = reading(customerId, 50, 100n, { bootId: '', memoryBytesUsed: 4n });
+    const end = reading(customerId, 70, 160n, { bootId: '', region: 'us' });
+    await storeReadings(client, [begin, end, { ...end, cpuTimeNanos: 170n, receipt: 1n }]);
+    await touchAround(client, customerId, [end.atNanos]);
+    const request = { customerId, vmId: 'vm-1', startNanos: begin.atNanos, endNanos: undefined };
+    const found = await billingWindow(client, request, signal);
+    expect(found.report).toMatchObject({
+      customerId,
+      vmId: 'vm-1',
+      region: 'us',
+      startNanos: begin.atNanos,
+      endNanos: end.atNanos,
+      cpuTimeNanos: 60n,
+      memoryByteSeconds: 2n * 1200n,
+      sampledAtNanos: end.atNanos,
+      credentialId: 'key-1',
+      counters: undefined,
+    });
+    const shown = found.readings.map((each) => [each.startNanos, each.endNanos, each.cpuTimeNanos, each.counters]);
+    expect(shown).toEqual([
+      [begin.atNanos, begin.atNanos, 100n, 'cumulative'],
+      [end.atNanos, end.atNanos, 160n, 'cumulative'],
+      [end.atNanos, end.atNanos, 170n, 'cumulative'],
+    ]);
+    expect(found.hours.map(({ share, rolledUp }) => [share.cpuTimeNanos, rolledUp])).toEqual([
+      [30n, false],
+      [30n, false],
+    ]);
+    await rollUp({ clickhouse: client, clock: systemClock, signal });
+    const after = await billingWindow(client, { ...request, endNanos: end.atNanos }, signal);
+    expect(after.hours.every(({ rolledUp }) => rolledUp)).toBe(true);
+    for (const { startNanos: hour, share } of after.hours) {
+      const [rolledUp] = await billing.sumByRegion(customerId, hour, hour + HOUR, signal);
+      expect(rolledUp).toEqual({ region: 'us', ...share });
+    }
+    for (const changes of [{ endNanos: end.atNanos + 1n }, { startNanos: end.atNanos }, { vmId: 'vm-2' }]) {
+      await expect(billingWindow(client, { ...request, ...changes }, signal)).rejects.toMatchObject({
+        kind: 'not_found',
+      });
     }
   });
 

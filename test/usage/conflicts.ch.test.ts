@@ -4,8 +4,10 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { billingWindow } from '../../src/usage/billing-window.ts';
 import { type Conflict, listConflicts, resolveConflict, type WindowKey } from '../../src/usage/conflicts.ts';
 import { rollUp } from '../../src/usage/rollup.ts';
+import { customerUsage } from '../../src/usage/customer-usage.ts';
 import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
 import { clickHouseForTest } from '../database.ts';
+import { type Reading, reading, storeReadings, touchAround, valueHash as readingHash } from './readings.ts';
 import { BASE, HOUR, MINUTE, type Report, report, store, valueHash } from './stored.ts';
 
 const { client } = await clickHouseForTest();
@@ -116,6 +118,96 @@ describe('a conflict', () => {
   });
 });
 
+/**
+ * Readings of 100, 160 and 190 at 55, 65 and 75 minutes; at 65 there was 170 too. The windows between them lie across an hour's edge,
+ * and in one.
+ */
+async function twoReadings(): Promise<readonly [Reading, Reading]> {
+  const customerId = randomUUID();
+  const first = reading(customerId, 65, 160n);
+  const second = { ...first, cpuTimeNanos: 170n, receipt: 1n };
+  await storeReadings(client, [reading(customerId, 55, 100n), second, first, reading(customerId, 75, 190n)]);
+  await touchAround(client, customerId, [first.atNanos]);
+  return [first, second];
+}
+
+function choiceOf(of: Reading) {
+  const { customerId, vmId, atNanos } = of;
+  const instant = { startNanos: atNanos, endNanos: atNanos };
+  return { customerId, vmId, ...instant, valueHash: readingHash(of), reason: 'its host was right' };
+}
+
+describe('a conflict of readings', () => {
+  it('is listed with both values as a window without length, before the rollup and after it, until somebody decides', async () => {
+    const [first, second] = await twoReadings();
+    const instant = { startNanos: first.atNanos, endNanos: first.atNanos };
+    for (const roll of [false, true]) {
+      if (roll) await rollUp({ clickhouse: client, clock: systemClock, signal });
+      const found = await listed(first.customerId);
+      expect(found).toMatchObject([{ vmId: 'vm-1', ...instant, resolution: undefined }]);
+      expect(found[0]?.reports).toMatchObject([
+        { ...instant, cpuTimeNanos: 160n, valueHash: readingHash(first), counters: 'cumulative', bootId: 'boot-1' },
+        { ...instant, cpuTimeNanos: 170n, valueHash: readingHash(second), credentialId: 'key-1' },
+      ]);
+    }
+    await resolveConflict(decisions().conflicts, choiceOf(second), 'key-op', signal);
+    expect(await listed(first.customerId)).toEqual([]);
+    expect(await listed(first.customerId, true)).toMatchObject([{ resolution: { valueHash: readingHash(second) } }]);
+  });
+
+  it('counts the reading that was chosen, in every hour that it changes, and the other one when that is chosen', async () => {
+    const [first, second] = await twoReadings();
+    const { customerId } = first;
+    const shown = async () => {
+      await rollUp({ clickhouse: client, clock: systemClock, signal });
+      const asked = {
+        customerId,
+        ...DAY,
+        groupBy: ['hour'] as const,
+        regions: [],
+        vmIds: [],
+        pageSize: 0,
+        pageToken: '',
+      };
+      const { groups, completeness } = await customerUsage(client, asked, signal);
+      return [groups.map(({ quantities }) => quantities.cpuTimeNanos), completeness.conflicts];
+    };
+    // Of 60 from 55 to 65 minutes half is in each hour, with 30 more in the later. Both windows rest on the reading in doubt.
+    expect(await shown()).toEqual([[30n, 60n], 2n]);
+    const { conflicts, recorded } = decisions();
+    const resolved = await resolveConflict(conflicts, choiceOf(second), 'key-op', signal);
+    expect(resolved).toMatchObject({ startNanos: first.atNanos, resolution: { resolvedBy: 'key-op' } });
+    expect(await shown()).toEqual([[35n, 55n], 0n]);
+    await resolveConflict(conflicts, choiceOf(first), 'key-op', signal);
+    expect(await shown()).toEqual([[30n, 60n], 0n]);
+    expect(recorded).toEqual([readingHash(second), readingHash(first)]);
+  });
+
+  it('that was too high makes no failed reads of what is two hours behind it, once the other is chosen', async () => {
+    const customerId = randomUUID();
+    const high = reading(customerId, 30, 9_000n);
+    const right = { ...high, cpuTimeNanos: 1_030n, receipt: 1n };
+    const others = [29, 31, 89, 100, 119, 121, 150].map((at) => reading(customerId, at, 1_000n + BigInt(at)));
+    await storeReadings(client, [high, right, ...others]);
+    await touchAround(client, customerId, [high.atNanos, BASE + 3n * HOUR]);
+    expect(await usage(customerId)).toEqual([`eu ${8_000n - 29n + 29n}`]);
+    await resolveConflict(decisions().conflicts, choiceOf(right), 'key-op', signal);
+    expect(await usage(customerId)).toEqual([`eu ${150n - 29n}`]);
+  });
+
+  it('is refused a hash that no report has; where there is one value, or none, there is nothing to decide', async () => {
+    const [first, second] = await twoReadings();
+    const { conflicts } = decisions();
+    const resolve = (changes: object) => resolveConflict(conflicts, { ...choiceOf(second), ...changes }, 'k', signal);
+    await expect(resolve({ valueHash: 1n })).rejects.toMatchObject({ kind: 'invalid_argument', field: 'value_hash' });
+    const nowhere = { startNanos: first.atNanos + 1n, endNanos: first.atNanos + 1n };
+    await expect(resolve(nowhere)).rejects.toThrow(/no reading is stored/);
+    const alone = reading(first.customerId, 75, 190n);
+    const deciding = resolveConflict(conflicts, choiceOf(alone), 'k', signal);
+    await expect(deciding).rejects.toMatchObject({ kind: 'failed_precondition' });
+  });
+});
+
 describe('a list of conflicts', () => {
   it('of all customers has those of each, in hours that wait for the rollup and in those that do not', async () => {
     const [rolledUp] = await twoReports();
@@ -124,16 +216,19 @@ describe('a list of conflicts', () => {
     const waiting = report(randomUUID(), 5);
     const alone = report(randomUUID(), 5);
     await store(client, [waiting, { ...waiting, cpuTimeNanos: 99n, receipt: 1n }, alone]);
+    const [read] = await twoReadings();
     for (const includeResolved of [false, true]) {
       for (const roll of [false, true]) {
         if (roll) await rollUp({ clickhouse: client, clock: systemClock, signal });
+        // Sooner or later earlier versions of an hour go.
+        if (roll) await client.command({ query: 'OPTIMIZE TABLE usage_hours FINAL' });
         const all = await listConflicts(
           client,
           { customerId: '', includeResolved, ...DAY },
           { after: undefined, limit: 1000 },
           signal,
         );
-        for (const { customerId } of [rolledUp, decided, waiting, alone]) {
+        for (const { customerId } of [rolledUp, decided, waiting, alone, read]) {
           const own = all.filter((each) => each.customerId === customerId);
           expect(own, `${includeResolved} ${roll}`).toEqual(await listed(customerId, includeResolved));
           const isListed = customerId !== alone.customerId && (includeResolved || customerId !== decided.customerId);
@@ -152,17 +247,27 @@ describe('a list of conflicts', () => {
       client,
       windows.flatMap((each) => [each, { ...each, cpuTimeNanos: 99n, receipt: 1n }]),
     );
+    for (const customerId of [`${run}-a`, `${run}-b`]) {
+      const first = reading(customerId, 1, 5n);
+      await storeReadings(client, [first, { ...first, cpuTimeNanos: 6n, receipt: 1n }]);
+      await touchAround(client, customerId, [first.atNanos]);
+    }
     const keys: string[] = [];
     for (let after: Conflict | undefined; ;) {
       const filter = { customerId: '', includeResolved: false, ...DAY };
       const page = await listConflicts(client, filter, { after, limit: 2 }, signal);
       expect(page.every(({ reports }) => reports.length === 2)).toBe(true);
-      keys.push(...page.map((each) => `${each.customerId} ${each.vmId} ${(each.startNanos - BASE) / MINUTE}`));
+      const minuteOf = (nanos: bigint) => (nanos - BASE) / MINUTE;
+      keys.push(
+        ...page.map((each) =>
+          [each.customerId, each.vmId, minuteOf(each.startNanos), minuteOf(each.endNanos)].join(' '),
+        ),
+      );
       after = page.at(-1);
       if (page.length < 2) break;
     }
     const expected = ['a', 'b'].flatMap((name) =>
-      ['vm-0 2', 'vm-1 1', 'vm-1 3'].map((rest) => `${run}-${name} ${rest}`),
+      ['vm-0 2 3', 'vm-1 1 1', 'vm-1 1 2', 'vm-1 3 4'].map((rest) => `${run}-${name} ${rest}`),
     );
     expect(keys.filter((key) => key.startsWith(run))).toEqual(expected);
     expect(new Set(keys).size).toBe(keys.length);

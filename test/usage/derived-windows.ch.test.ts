@@ -6,7 +6,7 @@ import { derivedWindows } from '../../src/usage/derived-windows.ts';
 import { select } from '../../src/usage/select.ts';
 import { QUANTITY_COLUMNS, quantitiesOf } from '../../src/usage/window.ts';
 import { clickHouseForTest } from '../database.ts';
-import { type Notice, type Reading, reading, storeNotices, storeReadings } from './readings.ts';
+import { chooseReadings, type Notice, type Reading, reading, storeNotices, storeReadings } from './readings.ts';
 import { keyOf, modelWindows } from './readings-model.ts';
 import { BASE, HOUR, MINUTE } from './stored.ts';
 
@@ -31,6 +31,7 @@ async function derived(customerId: string, hours: readonly number[] = HOURS) {
     startNanos: BigInt(row['began'] ?? 'missing'),
     endNanos: BigInt(row['ended'] ?? 'missing'),
     ...quantitiesOf((field) => BigInt(row[QUANTITY_COLUMNS[field]] ?? 'missing')),
+    conflict: Number(row['conflict']) === 1,
   }));
   return windows.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
 }
@@ -58,7 +59,7 @@ const steps = array(
       'is told to start',
       'boots unseen',
     ),
-    resent: constantFrom('no', 'no', 'again', 'with other values'),
+    resent: constantFrom('no', 'no', 'again', 'with other values', 'and decided for'),
   }),
   { minLength: 1, maxLength: 14 },
 );
@@ -73,10 +74,11 @@ function historyOf(
     readonly what: string;
     readonly resent: string;
   }[],
-): { readings: Reading[]; notices: Notice[] } {
+): { readings: Reading[]; notices: Notice[]; chosen: Reading[] } {
   const { customerId, vmId, kind } = vm;
   const readings: Reading[] = [];
   const notices: Notice[] = [];
+  const chosen: Reading[] = [];
   let [atNanos, boot, total] = [BASE, 1, 5_000n * SECOND];
   for (const { pause, used, memory, what, resent } of lived) {
     atNanos += pause;
@@ -97,9 +99,13 @@ function historyOf(
     });
     readings.push(one);
     if (resent === 'again') readings.push({ ...one, receipt: 1n });
-    if (resent === 'with other values') readings.push({ ...one, cpuTimeNanos: value + 7n, receipt: 1n });
+    if (resent === 'with other values' || resent === 'and decided for') {
+      const other = { ...one, cpuTimeNanos: value + 7n, receipt: 1n };
+      readings.push(other);
+      if (resent === 'and decided for') chosen.push(other);
+    }
   }
-  return { readings, notices };
+  return { readings, notices, chosen };
 }
 
 const histories = tuple(steps, steps, steps);
@@ -116,12 +122,14 @@ describe('derived windows', () => {
         ];
         const readings = lived.flatMap((each) => each.readings);
         const notices = lived.flatMap((each) => each.notices);
-        const expected = modelWindows(readings, notices);
+        const chosen = lived.flatMap((each) => each.chosen);
+        const expected = modelWindows(readings, notices, chosen);
         const shuffled = readings
           .map((one, index) => ({ one, key: keys[index % keys.length] ?? 0 }))
           .toSorted((x, y) => x.key - y.key)
           .map(({ one }) => one);
         if (notices.length > 0) await storeNotices(client, notices);
+        if (chosen.length > 0) await chooseReadings(client, chosen);
         await storeReadings(client, shuffled.slice(0, shuffled.length / 2));
         await storeReadings(client, shuffled.slice(shuffled.length / 2));
         await storeReadings(client, shuffled.slice(0, shuffled.length / 3 + 1));

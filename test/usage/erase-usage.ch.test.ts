@@ -41,6 +41,7 @@ async function aCustomer(): Promise<{ customerId: string; vmId: string }> {
   await store(client, [report(customerId, 2)]);
   await insert('refused_windows', { customer_id: customerId, received_at: new Date().toISOString(), id: vmId });
   await insert('counter_samples', { customer_id: customerId, vm_id: vmId });
+  await insert('conflicting_readings', { customer_id: customerId, vm_id: vmId });
   await insert('usage_estimates', { customer_id: customerId, vm_id: vmId, version: 1 });
   await insert('vm_events', { customer_id: customerId, vm_id: vmId, kind: 'started' });
   await insert('vm_events', { vm_id: vmId, kind: 'stopped' });
@@ -56,7 +57,7 @@ describe('eraseUsage', () => {
     const [gone, other] = [await aCustomer(), await aCustomer()];
     await insert('vm_events', { vm_id: 'vm-1', kind: 'stopped' });
     const all = await tablesWith(other.customerId);
-    expect(all).toHaveLength(8);
+    expect(all).toHaveLength(9);
     const counted = await countUsage(client, other.customerId, signal);
     expect(Object.keys(counted).toSorted()).toEqual(all);
     expect(counted).toMatchObject({ windows: 4, vm_events: 2, refused_windows: 1 });

@@ -2,7 +2,12 @@ import { type Quantities, quantitiesOf } from '../../src/usage/window.ts';
 import { type Notice, type Reading, valueHash } from './readings.ts';
 import { HOUR, type Report } from './stored.ts';
 
-type Window = Omit<Report, 'receipt'>;
+type Window = Omit<Report, 'receipt'> & {
+  /** Whether it ends or begins at an instant of which readings are stored with different values, and nobody has chosen. */
+  readonly conflict: boolean;
+};
+
+type Between = Omit<Window, 'conflict'> & { readonly from: Reading; readonly to: Reading };
 
 const COUNTERS: readonly (keyof Quantities)[] = [
   'cpuTimeNanos',
@@ -16,13 +21,27 @@ const COUNTERS: readonly (keyof Quantities)[] = [
 ];
 
 /** The windows between readings, one reading at a time, each looked up among all others. */
-export function modelWindows(readings: readonly Reading[], notices: readonly Notice[] = []): Window[] {
-  const first = firstOfEachInstant(readings).filter((one) => !isAllZero(one));
+export function modelWindows(
+  readings: readonly Reading[],
+  notices: readonly Notice[],
+  chosen: readonly Reading[],
+): Window[] {
+  const undecided = readings.filter((one) => !chosen.some((other) => isSameInstant(one, other)));
+  const first = [...chosen, ...firstOfEachInstant(undecided)].filter((one) => !isAllZero(one));
   const good = first.filter((one) => !first.some((other) => isAbove(other, one, notices)));
-  return good.flatMap((one) => windowTo(one, good, readings, notices)).toSorted((a, b) => order(keyOf(a), keyOf(b)));
+  const isDoubted = (one: Reading) =>
+    undecided.some((other) => isSameInstant(one, other) && valueHash(one) !== valueHash(other));
+  const found = good.flatMap((one) => windowTo(one, good, readings, notices));
+  return found
+    .map(({ from, to, ...rest }) => ({ ...rest, conflict: isDoubted(from) || isDoubted(to) }))
+    .toSorted((a, b) => order(keyOf(a), keyOf(b)));
 }
 
-export function keyOf({ customerId, vmId, startNanos, endNanos }: Window): string {
+function isSameInstant(a: Reading, b: Reading): boolean {
+  return a.vmId === b.vmId && a.atNanos === b.atNanos;
+}
+
+export function keyOf({ customerId, vmId, startNanos, endNanos }: Omit<Window, 'conflict'>): string {
   return [customerId, vmId, startNanos, endNanos].join('|');
 }
 
@@ -53,7 +72,7 @@ function windowTo(
   good: readonly Reading[],
   all: readonly Reading[],
   notices: readonly Notice[],
-): Window[] {
+): Between[] {
   const before = good.filter((other) => other.vmId === one.vmId && other.atNanos < one.atNanos);
   const last = latest(before, one);
   const own = latest(
@@ -76,7 +95,7 @@ function isBootOf(other: Reading, one: Reading): boolean {
   return other.vmId === one.vmId && other.bootId === one.bootId;
 }
 
-function difference(one: Reading, from: Reading): Window {
+function difference(one: Reading, from: Reading): Between {
   return window(one, from, from.atNanos, (counter) => one[counter] - from[counter]);
 }
 
@@ -85,7 +104,7 @@ function window(
   from: Reading,
   startNanos: bigint,
   valueOf: (counter: keyof Quantities) => bigint,
-): Window {
+): Between {
   const mean = ((one.memoryBytesUsed + from.memoryBytesUsed) * (one.atNanos - startNanos)) / 2_000_000_000n;
   const isFromZero = valueOf('memoryByteSeconds') === one.memoryByteSeconds && from.bootId !== one.bootId;
   const hasTotals =
@@ -98,6 +117,8 @@ function window(
     endNanos: one.atNanos,
     ...quantitiesOf(valueOf),
     memoryByteSeconds: hasTotals ? valueOf('memoryByteSeconds') : mean,
+    from,
+    to: one,
   };
 }
 

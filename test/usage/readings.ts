@@ -71,6 +71,21 @@ export async function storeNotices(clickhouse: ClickHouseClient, notices: readon
   await clickhouse.insert({ table: 'vm_events', values, format: 'JSONEachRow' });
 }
 
+/** Decides that these readings count. */
+export async function chooseReadings(clickhouse: ClickHouseClient, chosen: readonly Reading[]): Promise<void> {
+  const values = chosen.map((one) => ({
+    customer_id: one.customerId,
+    vm_id: one.vmId,
+    window_start: dateTime64(one.atNanos),
+    window_end: dateTime64(one.atNanos),
+    value_hash: String(valueHash(one)),
+    resolved_by: 'key-1',
+    resolved_at: dateTime64(BASE),
+    reason: 'the test says so',
+  }));
+  await clickhouse.insert({ table: 'conflict_resolutions', values, format: 'JSONEachRow' });
+}
+
 /** Has the hours from an hour before the first of these instants to an hour after the last computed. */
 export async function touchAround(
   clickhouse: ClickHouseClient,

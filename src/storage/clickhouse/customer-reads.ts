@@ -16,6 +16,7 @@ export const SHOWN_TO_CUSTOMERS: Readonly<Record<string, ((customerHex: string) 
   touched_hours: OWN,
   counter_samples: OWN,
   conflict_resolutions: OWN,
+  conflicting_readings: OWN,
   refused_windows: OWN,
   vm_events: OWN_OR_UNNAMED,
   heartbeats: ALL,
