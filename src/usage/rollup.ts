@@ -5,6 +5,7 @@ import { noteConflictingReadings } from './conflicting-readings.ts';
 import { READINGS_OF_CELLS } from './derived-windows.ts';
 import { replaceEstimates } from './estimates.ts';
 import { HOUR_COLUMNS, hourRows, mostlyRegularHourRows, regularHourRows } from './hour-rows.ts';
+import { touchMovedBoots } from './moved-boots.ts';
 import { select } from './select.ts';
 import { Session } from './session.ts';
 import { sourcesByCustomer } from './sources.ts';
@@ -45,6 +46,7 @@ export async function rollUp(options: RollUpOptions): Promise<RollUpResult> {
   let rows = 0;
   let after: TouchedHour | undefined;
   await touchUsersOfUnnamed(clickhouse, signal);
+  await touchMovedBoots(clickhouse, signal);
   for (;;) {
     const touched = await touchedHours(clickhouse, after, pairsMax, signal);
     const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);

@@ -137,6 +137,37 @@ it.each<[trap: string, Parameters<typeof some>[1], cpu: bigint, minutes: bigint]
   expect(await billed(customerId, some(customerId, values))).toEqual([cpu, minutes]);
 });
 
+it.each([
+  ['in one hour', 302, 305],
+  ['across the edge of an hour', 298, 302],
+])('3: a first reading of a boot that comes hours late takes what counted from zero %s', async (_, last, first) => {
+  const customerId = randomUUID();
+  const values: Parameters<typeof some>[1] = [
+    [last - 2, LIFETIME],
+    [last, LIFETIME + 1n],
+    [first, 40n, boot2],
+    [first + 1, 42n, boot2],
+  ];
+  const from = BASE + 5n * HOUR;
+  const minutesOf = BigInt(first - last);
+  const span = [{ startNanos: BASE, endNanos: BASE + 6n * HOUR, gapPolicy: 'skip', gapSecondsMax: 600 }] as const;
+  const stored = async () => {
+    await run();
+    const [usage = []] = await billing.readUsage([{ customerId, spans: span }], signal);
+    expect(await billing.recomputeUsage({ customerId, spans: span }, signal)).toEqual({
+      usage,
+      missingFrom: undefined,
+    });
+    return usage.flat().map(({ observed }) => [observed.cpuTimeNanos, observed.observedNanos / MINUTE]);
+  };
+  await storeReadings(client, some(customerId, values));
+  await touchAround(client, customerId, [from, BASE + 4n * HOUR]);
+  expect(await stored()).toEqual([[1n + 40n + 2n, 2n + minutesOf + 1n]]);
+  await storeReadings(client, some(customerId, [[60, 30n, boot2]]));
+  await touchAround(client, customerId, [minute(60), minute(120)]);
+  expect(await stored()).toEqual([[1n + 2n, 3n]]);
+});
+
 it('6: a reading that comes late goes between the others and changes no sum', async () => {
   const customerId = randomUUID();
   const ends = some(customerId, [
