@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { CallerFault } from '../lib/failure.ts';
 import { parseCustomerId, parseId } from '../lib/identifier.ts';
 import { encodeEvidence, type EvidenceRow, type EvidenceRows } from './evidence-rows.ts';
@@ -37,15 +38,19 @@ type LifecycleOptions = Pick<IntakeOptions, 'clock' | 'spool' | 'lateDaysMax' | 
 /** As the enum of `vm_events` has them. */
 const KIND_NUMBERS = { started: 1, stopped: 2, possible_gap: 3 } as const satisfies Record<VmNotice['kind'], number>;
 const HEARTBEAT_VMS_MAX = 10_000;
+/** Forgotten keys are told of once more. */
+const TOLD_KEYS_MAX = 10_000;
 const DAY_NANOS = 86_400_000_000_000n;
 
 /**
- * What hosts say of the lives of their VMs, on its way to `vm_events` and `heartbeats`. Nothing is deduplicated here: a copy
+ * What hosts say of the lives of their VMs, on its way to `vm_events` and `heartbeats`, and to `key_customers` whose VMs they may tell of. Nothing is deduplicated here: a copy
  * collapses in the table, and two heartbeats say no more than the later one.
  */
 export class Lifecycle {
   readonly #options: LifecycleOptions;
   readonly #receipts = new ReceiptClock();
+  /** Keys whose customers are on disk. */
+  readonly #told = new LRUCache<string, true>({ max: TOLD_KEYS_MAX });
 
   constructor(options: LifecycleOptions) {
     this.#options = options;
@@ -70,7 +75,7 @@ export class Lifecycle {
     };
     const touched = new TouchedHours();
     touchAround(touched, customerId, fromNanos, untilNanos, bounds);
-    await this.#store(encodeEvidence('vm_events', [event]), touched);
+    await this.#store(encodeEvidence('vm_events', [event]), touched, sender);
   }
 
   /**
@@ -92,11 +97,16 @@ export class Lifecycle {
       vm_ids: vmIds.map((vmId) => parseId('active_vms', vmId)),
     };
     // No hour is computed from it: gaps are looked for in heartbeats where they are listed.
-    await this.#store(encodeEvidence('heartbeats', [heartbeat]), new TouchedHours());
+    await this.#store(encodeEvidence('heartbeats', [heartbeat]), new TouchedHours(), sender);
   }
 
-  #store(evidence: EvidenceRows, touched: TouchedHours): Promise<void> {
-    return this.#options.spool.append(encodeRecord(NO_WINDOWS, touched, [evidence]));
+  /** The first record of a key that may not report for everybody says for whom it may: the same holds for all after it. */
+  async #store(evidence: EvidenceRows, touched: TouchedHours, { credentialId, customerIds }: Sender): Promise<void> {
+    const isNew = customerIds !== undefined && !this.#told.has(credentialId);
+    const rows = ['', ...(customerIds ?? [])].map((id) => ({ credential_id: credentialId, customer_id: id }));
+    const scope = isNew ? [encodeEvidence('key_customers', rows)] : [];
+    await this.#options.spool.append(encodeRecord(NO_WINDOWS, touched, [...scope, evidence]));
+    if (isNew) this.#told.set(credentialId, true);
   }
 }
 

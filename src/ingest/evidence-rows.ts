@@ -54,6 +54,10 @@ export const EVIDENCE_COLUMNS = {
     region: 'text',
     vm_ids: 'texts',
   },
+  key_customers: {
+    credential_id: 'text',
+    customer_id: 'text',
+  },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Kind>>>>;
 
 export type EvidenceTable = keyof typeof EVIDENCE_COLUMNS;

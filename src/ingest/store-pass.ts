@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { addAbortSignal, Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client';
 import type { DrainPass } from './drain-pass.ts';
-import { EVIDENCE_COLUMNS } from './evidence-rows.ts';
+import { EVIDENCE_COLUMNS, type EvidenceTable } from './evidence-rows.ts';
 import { WINDOW_COLUMNS } from './native-block.ts';
 import type { TouchedHours } from './record.ts';
 
@@ -74,7 +74,9 @@ export async function storePass(
       const into = `windows (${WINDOW_COLUMNS.join(', ')}) FORMAT Native`;
       await insert(clickhouse, into, startingWith(first.value, blocks), signal);
     }
-    for (const [table, rows] of pass.evidence) {
+    // Without its key's customers, what is told of a VM alone would count for everybody.
+    const isScope = ([table]: [EvidenceTable, unknown]) => Number(table === 'key_customers');
+    for (const [table, rows] of [...pass.evidence].toSorted((a, b) => isScope(b) - isScope(a))) {
       const columns = Object.keys(EVIDENCE_COLUMNS[table]).join(', ');
       await insert(clickhouse, `${table} (${columns}) FORMAT RowBinary`, rows, signal);
     }

@@ -16,6 +16,7 @@ const CONDITIONS = {
   windows: OF_CUSTOMER,
   conflict_resolutions: OF_CUSTOMER,
   conflicting_readings: OF_CUSTOMER,
+  key_customers: OF_CUSTOMER,
   refused_windows: OF_CUSTOMER,
   touched_hours: OF_CUSTOMER,
   usage_estimates: OF_CUSTOMER,

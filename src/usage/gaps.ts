@@ -3,6 +3,7 @@ import { CallerFault } from '../lib/failure.ts';
 import { GAP_NANOS } from './cells.ts';
 import { withHoles } from './coverage.ts';
 import { HOUR_SECONDS, type QueryParameters, select } from './select.ts';
+import { mayTellOf } from './lifecycle.ts';
 import { sourcesOf } from './sources.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import { usageRows } from './usage-rows.ts';
@@ -89,7 +90,7 @@ function tails(rows: string): string {
     FROM (${rows}) GROUP BY vm_id HAVING bitAnd(max(last * 2 + (edges >= 2)), 1) = 0`;
   const beats = `SELECT vm_id, reinterpretAsInt64(max(received_at)) AS ended FROM heartbeats ARRAY JOIN vm_ids AS vm_id
     WHERE received_at >= toDateTime64(greatest({until:Int64} - ${HEARTBEAT_SECONDS_MAX}, {from:Int64}), 9, 'UTC')
-      AND received_at < toDateTime64({until:Int64}, 9, 'UTC') GROUP BY vm_id`;
+      AND received_at < toDateTime64({until:Int64}, 9, 'UTC') AND ${mayTellOf('{customer:String}')} GROUP BY vm_id`;
   return `SELECT vm_id, silent.started AS started, beats.ended AS ended, silent.in_region AS in_region, 1 AS is_tail
     FROM (${last}) AS silent JOIN (${beats}) AS beats USING (vm_id) WHERE ended - started > ${GAP_NANOS}`;
 }
@@ -159,13 +160,13 @@ interface NoticeRow {
   readonly until_nanos: string;
 }
 
-/** Notices that name no customer are taken for the VM's: they only say how a gap is known. */
+/** Notices that name no customer are taken for the VM's, where their key may tell of it: they only say how a gap is known. */
 async function noticesOf(clickhouse: ClickHouseClient, parameters: QueryParameters, signal: AbortSignal) {
   const rows = await select<NoticeRow>(
     clickhouse,
     `SELECT DISTINCT vm_id, kind = 'possible_gap' AS is_gap, toString(reinterpretAsInt64(vm_events.at)) AS at_nanos,
        toString(reinterpretAsInt64(vm_events.until)) AS until_nanos
-     FROM vm_events WHERE vm_id IN {vms:Array(String)} AND (customer_id = '' OR customer_id = {customer:String})
+     FROM vm_events WHERE vm_id IN {vms:Array(String)} AND (customer_id = '' AND ${mayTellOf('{customer:String}')} OR customer_id = {customer:String})
        AND vm_events.at <= fromUnixTimestamp64Nano({last:Int64}, 'UTC') AND vm_events.until >= fromUnixTimestamp64Nano({first:Int64}, 'UTC')`,
     parameters,
     signal,

@@ -7,6 +7,16 @@ export const KNOWN_SECONDS = 24 * HOUR_SECONDS;
 export const NOTICES_OF_CELLS = `kind IN ('started', 'stopped') AND at >= toDateTime64({hours_from:Int64}, 9, 'UTC')
   AND at < toDateTime64({hours_until:Int64}, 9, 'UTC')`;
 
+/**
+ * The condition for what a key told of VMs without their customer to count for a customer: the key may report for everybody, or for
+ * that one.
+ * @param customer SQL, as the rows' `credential_id` is
+ */
+export function mayTellOf(customer: string): string {
+  return `(credential_id NOT IN (SELECT credential_id FROM key_customers WHERE customer_id = '')
+    OR (credential_id, ${customer}) IN (SELECT credential_id, customer_id FROM key_customers))`;
+}
+
 const UNNAMED = `SELECT vm_id FROM vm_events WHERE ${NOTICES_OF_CELLS} AND customer_id = ''`;
 
 function usersOf(table: string, column: string, backSeconds: number): string {
@@ -30,5 +40,5 @@ export function lifecycleNotices(where: string): string {
       WHERE ${NOTICES_OF_CELLS} AND customer_id IN {customers:Array(String)} AND ${where}
     UNION DISTINCT SELECT owner.customer_id AS customer_id, ${columns} FROM (
       SELECT * FROM vm_events WHERE ${NOTICES_OF_CELLS} AND customer_id = ''
-    ) AS notice JOIN (${OWNERS_OF_UNNAMED}) AS owner USING (vm_id) WHERE ${where}`;
+    ) AS notice JOIN (${OWNERS_OF_UNNAMED}) AS owner USING (vm_id) WHERE ${where} AND ${mayTellOf('owner.customer_id')}`;
 }

@@ -66,6 +66,34 @@ describe('a notice', () => {
     expect(of('a', 'b').events).toMatchObject([{ customer_id: '' }]);
   });
 
+  it('brings with it whose VMs its key may tell of, once that key is not for everybody', async () => {
+    const spool = new HeldSpool();
+    const lifecycle = lifecycleOn(spool);
+    const stop = (sender: Sender) => {
+      const stopped = { kind: 'stopped', vmId: 'vm-1', stopTimeNanos: NOW_NANOS } as const;
+      return lifecycle.notice(stopped, { sender, region: 'eu' });
+    };
+    const scopes = () =>
+      spool.payloads.map((payload) =>
+        decodeRecord(payload).evidence.flatMap(({ table, rows }) =>
+          table === 'key_customers' ? [...readEvidence(table, rows)].map((row) => row.customer_id) : [],
+        ),
+      );
+    const scoped: Sender = { ...anySender, customerIds: new Set(['a', 'b']) };
+    // The second comes before the first is on disk, so it cannot lean on it.
+    const both = [stop(scoped), lifecycle.heartbeat('', ['vm-1'], { sender: scoped, region: 'eu' })];
+    expect(scopes()).toEqual([
+      ['', 'a', 'b'],
+      ['', 'a', 'b'],
+    ]);
+    for (const sync of spool.syncs) sync.resolve();
+    await Promise.all(both);
+    void stop(scoped);
+    void stop({ ...scoped, credentialId: 'another' });
+    void stop({ ...anySender, credentialId: 'everybody' });
+    expect(scopes().slice(2)).toEqual([[], ['', 'a', 'b'], []]);
+  });
+
   it('of a possible gap touches all of it', () => {
     const gap = { lastSentNanos: NOW_NANOS - 5n * HOUR_NANOS, resumeTimeNanos: NOW_NANOS - 2n * HOUR_NANOS };
     const { events, touched } = noted({ kind: 'possible_gap', vmId: 'vm-1', ...gap });

@@ -67,9 +67,10 @@ describe('rows of other tables', () => {
       encodeEvidence('counter_samples', [sample]),
       encodeEvidence('vm_events', [stopped]),
       encodeEvidence('heartbeats', [beat]),
+      encodeEvidence('key_customers', [{ credential_id: 'k', customer_id: 'mixed' }]),
     ];
     const record = Buffer.concat(encodeRecord(windows.block(), touched, evidence));
-    expect((await store(record)).stored).toEqual([4]);
+    expect((await store(record)).stored).toEqual([5]);
     expect(await select("SELECT count() AS n FROM windows WHERE customer_id = 'mixed'")).toEqual([{ n: '1' }]);
     expect(await select("SELECT toUnixTimestamp(hour) AS hour FROM touched_hours WHERE customer_id = 'mixed'")).toEqual(
       [{ hour: 3600 }],
@@ -114,6 +115,7 @@ describe('rows of other tables', () => {
     expect(await select('SELECT * EXCEPT (received_at) FROM heartbeats')).toEqual([
       { credential_id: 'k', instance_id: 'metald-1', region: 'eu', vm_ids: ['vm-1', 'vm-2'] },
     ]);
+    expect(await select('SELECT * FROM key_customers')).toEqual([{ credential_id: 'k', customer_id: 'mixed' }]);
   });
 
   it('are there once, whatever is stored again and in whatever order', async () => {

@@ -113,6 +113,18 @@ describe.each([
     expect(await rows(beats, 1)).toEqual([{ region: 'eu-west1', vm_ids: [vmId, 'b'] }]);
   });
 
+  it('notes for a key of several customers whose VMs it may tell of', async () => {
+    const key = await keyFor(meterd, {
+      regions: ['eu-west1'],
+      customerIds: ['acme', 'bolt'],
+      billagedCounters: CUMULATIVE,
+    });
+    const scoped: Client<typeof BillagedService> = http1(service, isBinary, key);
+    expect(await scoped.notifyVmStopped({ vmId: `${vmId}-2`, stopTime: nowNanos })).toMatchObject({ success: true });
+    const query = `SELECT customer_id FROM key_customers WHERE credential_id = '${key.split('_')[1]}' ORDER BY customer_id`;
+    expect(await rows(query, 3)).toEqual([{ customer_id: '' }, { customer_id: 'acme' }, { customer_id: 'bolt' }]);
+  });
+
   it('answers an empty batch as it always was', async () => {
     const answer = await host.sendMetricsBatch({ vmId, customerId: 'acme' });
     expect(answer).toMatchObject({ success: false, message: 'no metrics provided' });

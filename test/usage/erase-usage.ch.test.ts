@@ -42,6 +42,7 @@ async function aCustomer(): Promise<{ customerId: string; vmId: string }> {
   await insert('refused_windows', { customer_id: customerId, received_at: new Date().toISOString(), id: vmId });
   await insert('counter_samples', { customer_id: customerId, vm_id: vmId });
   await insert('conflicting_readings', { customer_id: customerId, vm_id: vmId });
+  await insert('key_customers', { customer_id: customerId, credential_id: 'key-1' });
   await insert('usage_estimates', { customer_id: customerId, vm_id: vmId, version: 1 });
   await insert('vm_events', { customer_id: customerId, vm_id: vmId, kind: 'started' });
   await insert('vm_events', { vm_id: vmId, kind: 'stopped' });
@@ -57,7 +58,7 @@ describe('eraseUsage', () => {
     const [gone, other] = [await aCustomer(), await aCustomer()];
     await insert('vm_events', { vm_id: 'vm-1', kind: 'stopped' });
     const all = await tablesWith(other.customerId);
-    expect(all).toHaveLength(9);
+    expect(all).toHaveLength(10);
     const counted = await countUsage(client, other.customerId, signal);
     expect(Object.keys(counted).toSorted()).toEqual(all);
     expect(counted).toMatchObject({ windows: 4, vm_events: 2, refused_windows: 1 });

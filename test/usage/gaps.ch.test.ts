@@ -26,10 +26,10 @@ function shown({ startNanos, endNanos, vmId, region, evidence, filled }: Gap) {
   return [vmId, region, ...minutes, evidence, cpu];
 }
 
-async function storeHeartbeat(receivedAtNanos: bigint, vmIds: readonly string[]): Promise<void> {
+async function storeHeartbeat(receivedAtNanos: bigint, vmIds: readonly string[], keyId = 'key-1'): Promise<void> {
   const row = {
     received_at: dateTime64(receivedAtNanos),
-    credential_id: 'key-1',
+    credential_id: keyId,
     instance_id: 'metald-1',
     region: 'eu',
     vm_ids: vmIds,
@@ -103,6 +103,54 @@ describe('gaps', () => {
     expect(await listGaps(client, filter, { after: undefined, limit: 9 }, signal)).toEqual(found);
     await run();
     expect(await listGaps(client, filter, { after: undefined, limit: 9 }, signal)).toEqual(found);
+  });
+
+  it('are not changed by what a key tells of VMs of customers that it may not report for', async () => {
+    const [own, theirs] = [randomUUID(), randomUUID()];
+    const keyId = `key-of-${own}`;
+    const rows = ['', own, randomUUID()].map((customer_id) => ({ credential_id: keyId, customer_id }));
+    await client.insert({ table: 'key_customers', values: rows, format: 'JSONEachRow' });
+    // VMs of both customers have the same names. Heartbeats are kept for 35 days, so these are of today.
+    const base = (systemClock.nowNanos() / HOUR) * HOUR - 4n * HOUR;
+    const at = (minutes: bigint) => base + minutes * MINUTE;
+    const [stopped, told, alive] = ['s', 't', 'a'].map((name) => `${name}-${own}`);
+    const windowsOf = (customerId: string) =>
+      [stopped, told, alive].flatMap((vmId) => {
+        const starts = vmId === alive ? [0n] : [0n, 30n];
+        return starts.map((start) =>
+          report(customerId, 0, { vmId: vmId ?? '', startNanos: at(start), endNanos: at(start + 1n) }),
+        );
+      });
+    await store(client, [...windowsOf(own), ...windowsOf(theirs)]);
+    await run();
+    await storeNotices(client, [
+      { vmId: stopped ?? '', kind: 'stopped', atNanos: at(5n), customerId: '', keyId },
+      { vmId: told ?? '', kind: 'possible_gap', atNanos: at(1n), untilNanos: at(30n), customerId: '', keyId },
+    ]);
+    await storeHeartbeat(at(50n), [alive ?? ''], keyId);
+    await touchAround(client, '', [at(5n)]);
+    const gaps = async (customerId: string) => {
+      const filter = { customerId, vmIds: [], startNanos: base, endNanos: base + 2n * HOUR };
+      const found = await listGaps(client, filter, { after: undefined, limit: 9 }, signal);
+      const byVm = found.toSorted((a, b) => (a.vmId < b.vmId ? -1 : 1));
+      return byVm.map((gap) => [gap.vmId.slice(0, 1), (gap.endNanos - base) / MINUTE, gap.evidence]);
+    };
+    await run();
+    const ofTheirs = [
+      ['s', 30n, 'windows'],
+      ['t', 30n, 'windows'],
+    ];
+    expect(await gaps(theirs)).toEqual(ofTheirs);
+    expect(await gaps(own)).toEqual([
+      ['a', 50n, 'heartbeat'],
+      ['s', 5n, 'lifecycle'],
+      ['t', 30n, 'host'],
+    ]);
+    // Computed anew for another reason, it is the same.
+    await store(client, windowsOf(theirs));
+    expect(await gaps(theirs)).toEqual(ofTheirs);
+    await run();
+    expect(await gaps(theirs)).toEqual(ofTheirs);
   });
 
   it('are computed anew when a stop is told later that names the VM alone', async () => {

@@ -26,6 +26,8 @@ export interface Notice {
   readonly customerId: string;
   readonly untilNanos?: bigint;
   readonly region?: string;
+  /** That told of it. */
+  readonly keyId?: string;
 }
 
 const NOTHING = quantitiesOf(() => 0n);
@@ -57,17 +59,19 @@ export async function storeReadings(clickhouse: ClickHouseClient, readings: read
 }
 
 export async function storeNotices(clickhouse: ClickHouseClient, notices: readonly Notice[]): Promise<void> {
-  const values = notices.map(({ vmId, kind, atNanos, customerId, untilNanos = atNanos, region = 'eu' }) => ({
-    vm_id: vmId,
-    at: dateTime64(atNanos),
-    kind,
-    customer_id: customerId,
-    region,
-    until: dateTime64(untilNanos),
-    instance_id: 'metald-1',
-    credential_id: 'key-1',
-    precedence: '1',
-  }));
+  const values = notices.map(
+    ({ vmId, kind, atNanos, customerId, untilNanos = atNanos, region = 'eu', keyId = 'key-1' }) => ({
+      vm_id: vmId,
+      at: dateTime64(atNanos),
+      kind,
+      customer_id: customerId,
+      region,
+      until: dateTime64(untilNanos),
+      instance_id: 'metald-1',
+      credential_id: keyId,
+      precedence: '1',
+    }),
+  );
   await clickhouse.insert({ table: 'vm_events', values, format: 'JSONEachRow' });
 }
 

@@ -19,6 +19,7 @@ export const SHOWN_TO_CUSTOMERS: Readonly<Record<string, ((customerHex: string) 
   conflicting_readings: OWN,
   refused_windows: OWN,
   vm_events: OWN_OR_UNNAMED,
+  key_customers: OWN_OR_UNNAMED,
   heartbeats: ALL,
   audit_anchors: NONE,
   schema_migrations: NONE,

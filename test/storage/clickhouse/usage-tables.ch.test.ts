@@ -21,7 +21,7 @@ describe('every table', () => {
   it('has an insert on disk before it confirms it', async () => {
     const created = "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'";
     const synced = "create_table_query LIKE '%fsync_after_insert = 1%fsync_part_directory = 1%'";
-    expect(await rowsOf(created)).toHaveLength(12);
+    expect(await rowsOf(created)).toHaveLength(13);
     expect(await rowsOf(`${created} AND NOT ${synced}`)).toEqual([]);
   });
 });
