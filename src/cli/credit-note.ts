@@ -9,7 +9,7 @@ import {
 import { DocumentFormat } from '../../gen/billing/v1/invoices_pb.ts';
 import { BadUsage, type Session } from './session.ts';
 import { type Columns, record, table } from './table.ts';
-import { each, shown } from './values.ts';
+import { each, enumValue, shown } from './values.ts';
 
 interface CreateOptions {
   readonly reason: string;
@@ -37,6 +37,10 @@ const LINES: Columns<CreditNoteLine> = {
 
 /** `meterd credit-note …`: what is taken back of invoices. */
 export function creditNoteCommands(program: Command, session: Session): void {
+  const save = async (creditNoteId: string, format: DocumentFormat, out: string): Promise<void> => {
+    const creditNotes = await session.client(CreditNoteService);
+    await session.save(out, (await creditNotes.getCreditNoteDocument({ creditNoteId, format })).content);
+  };
   const group = program.command('credit-note').description('what is taken back of invoices');
   group
     .command('create <invoice>')
@@ -62,10 +66,14 @@ export function creditNoteCommands(program: Command, session: Session): void {
     .command('pdf <credit-note>')
     .description('save it as a PDF, by its id')
     .requiredOption('--out <file>')
-    .action(async (creditNoteId: string, { out }: { out: string }) => {
-      const creditNotes = await session.client(CreditNoteService);
-      const wanted = { creditNoteId, format: DocumentFormat.PDF };
-      await session.save(out, (await creditNotes.getCreditNoteDocument(wanted)).content);
+    .action((creditNoteId: string, { out }: { out: string }) => save(creditNoteId, DocumentFormat.PDF, out));
+  group
+    .command('document <credit-note>')
+    .description('save it in another format, by its id')
+    .requiredOption('--format <format>', 'pdf or ubl')
+    .requiredOption('--out <file>')
+    .action((creditNoteId: string, { format, out }: { format: string; out: string }) => {
+      return save(creditNoteId, enumValue(DocumentFormat, format, '--format'), out);
     });
   group
     .command('list')

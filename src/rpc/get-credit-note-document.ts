@@ -18,10 +18,14 @@ export function getCreditNoteDocument(readable: Readable) {
   ): Promise<MessageInitShape<typeof GetCreditNoteDocumentResponseSchema>> => {
     const store = readable(context);
     const note = await creditNoteInScope(store, context, creditNoteId);
-    if (format !== DocumentFormat.PDF) {
-      const message = `format: ${String(format)} cannot be had of a credit note; PDF (1) can`;
-      throw new CallerFault('unimplemented', 'format', message);
-    }
-    return creditNoteDocument(note, await getInvoice(store.db, note.invoiceId));
+    const kind = kindOf(format);
+    return creditNoteDocument(note, await getInvoice(store.db, note.invoiceId), kind);
   };
+}
+
+function kindOf(format: DocumentFormat): 'pdf' | 'ubl' {
+  if (format === DocumentFormat.PDF) return 'pdf';
+  if (format === DocumentFormat.UBL) return 'ubl';
+  const message = `format: ${String(format)} cannot be had of a credit note; PDF (1) and UBL (4) can`;
+  throw new CallerFault('unimplemented', 'format', message);
 }

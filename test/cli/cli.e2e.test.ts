@@ -97,10 +97,11 @@ it('a month, from registering a customer to its payment', async () => {
   await writeFile(file, JSON.stringify(CONTENT));
 
   const details = ['--country', 'DE', '--tax-region', 'DE', '--address', 'Am Markt 1', '--address', 'Berlin'];
+  const email = ['--email', 'billing@cloud.example'];
   // What does not wait for each other goes side by side: most of a command's time is its start.
   const [, , , , made] = await Promise.all([
-    cli('seller', 'put', '--name', 'Cloud AG', '--country', 'DE', '--tax-id', 'DE9', '--payment', 'IBAN DE1'),
-    cli('customer', 'create', 'acme', '--name', 'Acme', '--currency', 'EUR', ...details),
+    cli('seller', 'put', '--name', 'Cloud AG', '--country', 'DE', '--tax-id', 'DE9', '--payment', 'IBAN DE1', ...email),
+    cli('customer', 'create', 'acme', '--name', 'Acme', '--currency', 'EUR', ...details, ...email),
     cli('rate', 'put-tax', 'DE', 'VAT', '19', '--from', '2020-01-01'),
     cli('plan', 'save-draft', 'basic', '--currency', 'EUR', '--file', file),
     cli('key', 'create', 'host', '--role', 'collector', '--region', '*', '--backfill'),
@@ -140,6 +141,9 @@ it('a month, from registering a customer to its payment', async () => {
   expect(note?.number).toBe('CN-000001');
   await cli('credit-note', 'pdf', note?.creditNoteId ?? '', '--out', pdf);
   expect((await readFile(pdf)).subarray(0, 5).toString()).toBe('%PDF-');
+  const ubl = join(folder, 'credit-note.xml');
+  await cli('credit-note', 'document', note?.creditNoteId ?? '', '--format', 'ubl', '--out', ubl);
+  expect(await readFile(ubl, 'utf8')).toContain('<cbc:ID>CN-000001</cbc:ID>');
   await cli('payment', 'record', 'INV-000001', '23.80', '--reference', 'r-1');
   const [paid, payments, closings, balances, audit] = await Promise.all([
     json('invoice', 'show', 'INV-000001'),

@@ -353,7 +353,7 @@ export const CreditNoteService: GenService<{
     output: typeof GetCreditNoteResponseSchema;
   },
   /**
-   * As it is given to the customer: PDF only.
+   * As it is given to the customer: PDF, or UBL 2.1 by EN 16931.
    *
    * @generated from rpc billing.v1.CreditNoteService.GetCreditNoteDocument
    */

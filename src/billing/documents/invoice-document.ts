@@ -5,7 +5,7 @@ import type { CreditNote } from '../invoice/read-credit-notes.ts';
 import { viewCreditNote } from './credit-note-view.ts';
 import { renderCsv } from './csv.ts';
 import { type NamedInvoices, viewInvoice } from './invoice-view.ts';
-import { renderUbl } from './ubl.ts';
+import { renderCreditNoteUbl, renderUbl } from './ubl.ts';
 
 export interface InvoiceDocument {
   readonly content: Uint8Array;
@@ -42,8 +42,19 @@ export async function invoiceDocument(
   }
 }
 
-/** A credit note as PDF. @throws Error where none of the fonts has one of its characters */
-export async function creditNoteDocument(note: CreditNote, invoice: Invoice): Promise<InvoiceDocument> {
+/**
+ * @param invoice the one that the credit note credits
+ * @throws as `invoiceDocument`
+ */
+export async function creditNoteDocument(
+  note: CreditNote,
+  invoice: Invoice,
+  kind: 'pdf' | 'ubl',
+): Promise<InvoiceDocument> {
+  if (kind === 'ubl') {
+    const content = Buffer.from(await renderCreditNoteUbl(note, invoice));
+    return { content, mediaType: 'application/xml', fileName: fileNameOf(note.number, 'xml') };
+  }
   const { renderPdf } = await import('./pdf.ts');
   const content = renderPdf(viewCreditNote(note, invoice), note.issuedAt);
   return { content, mediaType: 'application/pdf', fileName: fileNameOf(note.number, 'pdf') };

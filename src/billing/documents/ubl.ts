@@ -14,10 +14,12 @@ import {
   roundHalfEven,
   stripZeros,
 } from '../money.ts';
-import { dayOf, descriptionOf, viewInvoice, type NamedInvoices } from './invoice-view.ts';
+import type { CreditNote } from '../invoice/read-credit-notes.ts';
+import { viewCreditNote } from './credit-note-view.ts';
+import { dayOf, descriptionOf, type InvoiceView, type NamedInvoices, viewInvoice } from './invoice-view.ts';
 
 /**
- * An invoice as UBL 2.1 by EN 16931. The norm knows less than an invoice here may have: amounts of two digits, one VAT rate per line, prices without
+ * An invoice, or a credit note, as UBL 2.1 by EN 16931. The norm knows less than an invoice here may have: amounts of two digits, one VAT rate per line, prices without
  * it, countries of both parties. Where one is not so, there is no such document. What it has no words for, such as tiers, is in the
  * description of the line, which is then one piece at its amount.
  */
@@ -26,6 +28,9 @@ import { dayOf, descriptionOf, viewInvoice, type NamedInvoices } from './invoice
 const UNIT_CODES: Readonly<Record<string, string>> = { 'core-hour': 'HUR', 'VM-hour': 'HUR', GB: 'E34' };
 const PIECE = 'C62';
 const DIGITS_MAX = 2;
+/** Document types of UN/CEFACT 1001, as EN 16931 allows them (BT-3). */
+const INVOICE = '380';
+const CREDIT_NOTE = '381';
 
 /** How VAT applies to a line: the category of EN 16931 (BT-151), with its rate, or the reason why there is none. */
 interface Vat {
@@ -39,8 +44,35 @@ const NO_VAT: Vat = { category: 'O', percent: undefined, reason: 'Not subject to
 
 /** @throws CallerFault failed_precondition where the norm cannot say what the invoice says */
 export async function renderUbl(invoice: Invoice, named: NamedInvoices): Promise<string> {
+  return generate(contentOf(invoice, viewInvoice(invoice, named), { 'cbc:InvoiceTypeCode': INVOICE }));
+}
+
+/**
+ * A credit note, which names the invoice that it credits. Its lines are pieces at their amounts: of a credit no quantity is known.
+ * @param invoice the one that it credits
+ * @throws CallerFault failed_precondition where the norm cannot say what the credit note says
+ */
+export async function renderCreditNoteUbl(note: CreditNote, invoice: Invoice): Promise<string> {
+  const { number, issuedAt: finalizedAt, net, tax, taxes, total } = note;
+  const lines = note.lines.map((line): InvoiceLine => {
+    const credited = invoice.lines[line.invoiceLine - 1];
+    if (credited === undefined)
+      throw new Error(`${number} credits line ${line.invoiceLine}, and ${note.invoiceNumber} has none`);
+    return { ...credited, description: line.description, amount: line.amount, quantity: '1', unit: '', unitPrice: '' };
+  });
+  const paper = { ...invoice, number, finalizedAt, dueAt: undefined, net, tax, taxes, total, lines };
+  const ofInvoice = { 'cbc:ID': note.invoiceNumber, ...issued(invoice.finalizedAt, invoice.timeZone) };
+  const content = contentOf(paper, viewCreditNote(note, invoice), {
+    'cbc:InvoiceTypeCode': CREDIT_NOTE,
+    'cac:BillingReference': [{ 'cac:InvoiceDocumentReference': ofInvoice }],
+  });
+  return generate(content);
+}
+
+/** The library makes a credit note of what has the type of one, and orders the elements. */
+async function generate(content: object): Promise<string> {
   // The library checks it against its schema, code lists included.
-  const document = z.custom<UblInvoice>().parse({ 'ubl:Invoice': contentOf(invoice, named) });
+  const document = z.custom<UblInvoice>().parse({ 'ubl:Invoice': content });
   // Half a second to load, and seldom asked for.
   const { InvoiceService } = await import('@e-invoice-eu/core');
   const service = new InvoiceService({ log: () => undefined, warn: () => undefined, error: () => undefined });
@@ -48,7 +80,8 @@ export async function renderUbl(invoice: Invoice, named: NamedInvoices): Promise
   return typeof text === 'string' ? text : Buffer.from(text).toString();
 }
 
-function contentOf(invoice: Invoice, named: NamedInvoices): object {
+/** @param more what only a document of this kind has, its type among it */
+function contentOf(invoice: Invoice, view: InvoiceView, more: object): object {
   const { seller, buyer, number, finalizedAt, dueAt, timeZone, currency } = invoice;
   if (number === undefined || finalizedAt === undefined || invoice.state === 'void')
     throw not('drafts and void invoices');
@@ -57,14 +90,13 @@ function contentOf(invoice: Invoice, named: NamedInvoices): object {
   if (invoice.pricesIncludeTax) throw not('prices with taxes in them');
   if (invoice.taxes.length > 1) throw not('several taxes on the same amount');
   const vat = vatOf(invoice.taxes[0]);
-  const view = viewInvoice(invoice, named);
   const terms = [...view.notes, ...view.payment].join('\n');
   return {
     'cbc:CustomizationID': 'urn:cen.eu:en16931:2017',
     'cbc:ID': number,
-    'cbc:IssueDate': dayOf(finalizedAt, timeZone),
+    ...issued(finalizedAt, timeZone),
     ...(dueAt === undefined ? {} : { 'cbc:DueDate': dayOf(dueAt, timeZone) }),
-    'cbc:InvoiceTypeCode': '380',
+    ...more,
     'cbc:DocumentCurrencyCode': currency,
     'cac:InvoicePeriod': {
       'cbc:StartDate': dayOf(invoice.periodStart, timeZone),
@@ -89,8 +121,12 @@ function contentOf(invoice: Invoice, named: NamedInvoices): object {
   };
 }
 
+function issued(at: Date | undefined, timeZone: string): object {
+  return at === undefined ? {} : { 'cbc:IssueDate': dayOf(at, timeZone) };
+}
+
 function not(what: string): CallerFault {
-  const message = `format: EN 16931, and so UBL, has no ${what}; PDF, JSON and CSV can be had`;
+  const message = `format: EN 16931, and so UBL, has no ${what}; a PDF can be had`;
   return new CallerFault('failed_precondition', 'format', message);
 }
 

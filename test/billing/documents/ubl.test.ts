@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { renderUbl } from '../../../src/billing/documents/ubl.ts';
+import { renderCreditNoteUbl, renderUbl } from '../../../src/billing/documents/ubl.ts';
 import type { Invoice, InvoiceLine } from '../../../src/billing/invoice/invoice.ts';
-import { aLine, anInvoice } from './an-invoice.ts';
+import { aCreditNote, aLine, anInvoice } from './an-invoice.ts';
 
 function ublOf(invoice: Invoice): Promise<string> {
   return renderUbl(invoice, new Map());
@@ -89,5 +89,44 @@ describe('an invoice as UBL', () => {
     const refused = ublOf(anInvoice(change));
     await expect(refused).rejects.toMatchObject({ kind: 'failed_precondition', field: 'format' });
     await expect(refused).rejects.toThrow(problem);
+  });
+});
+
+describe('a credit note as UBL', () => {
+  const reversal = aLine({ kind: 'discount', unit: '', unitPrice: '', quantity: '0', amount: '-3.60', taxable: false });
+  const invoice = anInvoice({ lines: [aLine(), reversal] });
+  const note = aCreditNote({
+    lines: [
+      { invoiceLine: 2, description: 'Discount', amount: '-1.00' },
+      { invoiceLine: 1, description: 'CPU', amount: '50.00' },
+    ],
+    taxes: [{ name: 'VAT', percent: '19', base: '50.00', amount: '9.50', note: '' }],
+    net: '49.00',
+    tax: '9.50',
+    total: '58.50',
+  });
+
+  it('says the same as the credit note, and which invoice it credits', async () => {
+    const xml = await renderCreditNoteUbl(note, invoice);
+    expect(xml).toContain('<CreditNote xmlns="urn:oasis:names:specification:ubl:schema:xsd:CreditNote-2"');
+    expect(texts(xml, 'cbc:CreditNoteTypeCode')).toEqual(['381']);
+    expect(texts(xml, 'cbc:ID').slice(0, 2)).toEqual(['CN-000002', 'INV-000007']);
+    // Its own, and that of the invoice. Nothing is due.
+    expect([texts(xml, 'cbc:IssueDate'), texts(xml, 'cbc:DueDate')]).toEqual([['2026-10-20', '2026-10-02'], []]);
+    expect(texts(xml, 'cbc:Note')).toEqual(['Reason: an outage']);
+    expect(texts(xml, 'cbc:Name')).toEqual(['Discount', 'CPU']);
+    expect(texts(xml, 'cbc:Description')).toEqual(['Line 2 of the invoice', 'Line 1 of the invoice']);
+    expect(texts(xml, 'cbc:CreditedQuantity')).toEqual(['-1', '1']);
+    expect(texts(xml, 'cbc:PriceAmount')).toEqual(['1.00', '50.00']);
+    expect(texts(xml, 'cbc:LineExtensionAmount')).toEqual(['49.00', '-1.00', '50.00']);
+    expect(texts(xml, 'cbc:TaxableAmount')).toEqual(['50.00', '-1.00']);
+    expect(texts(xml, 'cbc:TaxAmount')).toEqual(['9.50', '9.50', '0.00']);
+    expect(texts(xml, 'cbc:PayableAmount')).toEqual(['58.50']);
+    expect(await renderCreditNoteUbl(note, invoice)).toBe(xml);
+  });
+
+  it('is refused where the norm has no words for it', async () => {
+    const refused = renderCreditNoteUbl(note, { ...invoice, pricesIncludeTax: true });
+    await expect(refused).rejects.toMatchObject({ kind: 'failed_precondition', field: 'format' });
   });
 });
