@@ -1,13 +1,9 @@
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { setTimeout as wait } from 'node:timers/promises';
-import { QUANTITIES, QUANTITY_COLUMNS } from '../bench/generator/tally.ts';
-import { clientOf } from '../demo/clients.ts';
+import { QUANTITY_COLUMNS } from '../bench/generator/tally.ts';
 import type { MeterdProcess } from '../demo/meterd-process.ts';
-import type { UsageQuantities } from '../gen/billing/v1/metrics_pb.ts';
-import { BillingQueryService } from '../gen/billing/v1/query_pb.ts';
+import { CustomerSums } from './check-usage.ts';
 import type { Fleet } from './fleet.ts';
-import { runJob } from './run-job.ts';
 import type { SendLog } from './send-log.ts';
 
 const POLL_MS = 20;
@@ -57,24 +53,24 @@ export async function gaugeOf(url: string, name: string): Promise<number> {
 /**
  * Compares all windows of a fleet, once everything is drained. Leans on nothing of the service's but, at the end, its
  * answers about usage, which must be the sums of what is stored, each window once.
- * @param onlyIndex only the window at this place of each batch is looked at, and no usage, where all are too many
  */
 export async function checkStored(
   meterd: MeterdProcess,
   clickhouse: ClickHouseClient,
-  { fleet, log, onlyIndex }: { fleet: Fleet; log: SendLog; onlyIndex?: number },
+  { fleet, log }: { fleet: Fleet; log: SendLog },
 ): Promise<Checked> {
   await untilDrained(meterd);
   const findings = new Findings(fleet, log);
-  for await (const row of storedRows(clickhouse, fleet.options.name, onlyIndex)) findings.add(row);
-  const lost = findings.lost(onlyIndex);
-  const billedWrong = onlyIndex === undefined ? await compareUsage(meterd, findings) : 0;
+  for await (const row of storedRows(clickhouse, fleet.options.name)) findings.add(row);
+  const lost = findings.lost();
+  const billedWrong = await findings.sums.unlike(meterd, fleet);
+  billedWrong.forEach((text) => findings.tell(text));
   return {
     acknowledged: log.acknowledged.size * fleet.options.windowsPerBatch,
     lost,
     twice: findings.twice,
     invented: findings.invented,
-    billedWrong,
+    billedWrong: billedWrong.length,
     wrong: findings.wrong,
   };
 }
@@ -83,8 +79,7 @@ class Findings {
   readonly fleet: Fleet;
   readonly #log: SendLog;
   readonly #seen = new Set<string>();
-  /** By customer: how many windows, and the sum of each quantity. */
-  readonly sums = new Map<string, bigint[]>();
+  readonly sums = new CustomerSums();
   readonly wrong: string[] = [];
   twice = 0;
   invented = 0;
@@ -111,16 +106,13 @@ class Findings {
       this.tell(`${what} is stored with ${row.quantities.join()}, not ${quantities.join()}`);
     }
     this.#seen.add(`${place.batch}/${place.index}`);
-    const sums = this.sums.get(customerId) ?? [0n, ...QUANTITIES.map(() => 0n)];
-    [1, ...quantities].forEach((value, index) => (sums[index] = (sums[index] ?? 0n) + BigInt(value)));
-    this.sums.set(customerId, sums);
+    this.sums.add(customerId, 1, quantities);
   }
 
-  lost(onlyIndex: number | undefined): number {
+  lost(): number {
     let lost = 0;
     for (const batch of this.#log.acknowledged) {
       for (let index = 0; index < this.fleet.options.windowsPerBatch; index++) {
-        if (onlyIndex !== undefined && index !== onlyIndex) continue;
         if (this.#seen.has(`${batch}/${index}`)) continue;
         lost++;
         this.tell(`window ${index} of batch ${batch} was acknowledged and is not stored`);
@@ -134,42 +126,14 @@ class Findings {
   }
 }
 
-async function* storedRows(
-  clickhouse: ClickHouseClient,
-  name: string,
-  onlyIndex: number | undefined,
-): AsyncGenerator<StoredRow> {
+async function* storedRows(clickhouse: ClickHouseClient, name: string): AsyncGenerator<StoredRow> {
   const answer = await clickhouse.query({
     query: `SELECT vm_id, toUnixTimestamp64Milli(window_start) AS start_ms, any(customer_id) AS customer,
         uniqExact(value_hash) + uniqExact(customer_id) - 1 AS hashes,
         [${QUANTITY_COLUMNS.map((column) => `any(${column})`).join(', ')}] AS quantities
-      FROM windows WHERE startsWith(vm_id, {prefix: String}) AND endsWith(vm_id, {suffix: String}) GROUP BY vm_id, window_start, window_end`,
-    query_params: { prefix: `${name}-`, suffix: onlyIndex === undefined ? '' : `-${onlyIndex}` },
+      FROM windows WHERE startsWith(vm_id, {prefix: String}) GROUP BY vm_id, window_start, window_end`,
+    query_params: { prefix: `${name}-` },
     format: 'JSONEachRow',
   });
   for await (const rows of answer.stream<StoredRow>()) for (const row of rows) yield row.json();
-}
-
-/** @returns how many customers' usage is not the sum of what is stored */
-async function compareUsage(meterd: MeterdProcess, findings: Findings): Promise<number> {
-  await runJob(meterd, 'rollup');
-  const queries = clientOf(BillingQueryService, meterd.url, meterd.adminKey);
-  const { fleet } = findings;
-  let wrong = 0;
-  for (const [customerId, sums] of findings.sums) {
-    const range = { start: timestampFromMs(fleet.firstMs), end: timestampFromMs(fleet.endMs) };
-    const { total } = await queries.getCustomerUsage({ customerId, ...range });
-    const answered = total === undefined ? [] : answeredSums(total);
-    if (answered.join() === sums.join()) continue;
-    wrong++;
-    findings.tell(`usage of ${customerId} is answered as ${answered.join()}, and is ${sums.join()}`);
-  }
-  return wrong;
-}
-
-function answeredSums(total: UsageQuantities): string[] {
-  const { cpuTimeNanos, memoryByteSeconds, diskReadBytes, diskWriteBytes } = total;
-  const { diskReadOps, diskWriteOps, networkRxBytes, networkTxBytes } = total;
-  const quantities = [cpuTimeNanos, memoryByteSeconds, diskReadBytes, diskWriteBytes];
-  return [String(total.windows), ...quantities, diskReadOps, diskWriteOps, networkRxBytes, networkTxBytes];
 }

@@ -7,7 +7,8 @@ import { QUANTITIES } from '../bench/generator/tally.ts';
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
-const MINUTES_PER_HOUR = 60;
+/** So many batches make a group, whose VMs have all their windows in one hour. */
+export const MINUTES_PER_HOUR = 60;
 /** Hours over which windows are spread: inside the bound of 35 days for late ones. */
 const HOURS = 33 * 24;
 const CUSTOMERS = 3;
