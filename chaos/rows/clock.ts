@@ -3,19 +3,16 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Client } from 'pg';
 import { Random } from '../../bench/generator/random.ts';
-import { checkStored } from '../check-stored.ts';
-import { SendClient } from '../client.ts';
-import { Fleet } from '../fleet.ts';
-import { Load } from '../load.ts';
+import type { MeterdProcess } from '../../demo/meterd-process.ts';
 import { environmentOf } from '../preload.ts';
-import { paced } from '../pace.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
-import { SendLog } from '../send-log.ts';
+import { sideBySide } from '../side-by-side.ts';
+import type { Site } from '../site.ts';
 import { Totals } from '../totals.ts';
+import { Traffic } from '../traffic.ts';
 
 const WINDOWS_PER_BATCH = 20;
-/** All that is sent is compared in the end: a full run must not make more than that can hold. */
-const CALLS_PER_SECOND = 100;
+const CALLS_PER_SECOND = 50;
 const LANES = 2;
 /** Where the clock jumps to, in seconds from the true time: two days either way, and what a change to summer time moves. */
 const OFFSETS_S = [2 * 86_400, -2 * 86_400, -3 * 3600, 3600, -3600, 0];
@@ -24,6 +21,8 @@ const ZONE = 'America/New_York';
 /** The rollup is due every second; a clock that was set back must not keep it from running. */
 const ROLLUP_SCHEDULE = '* * * * * *';
 const PAUSE_MS_MAX = 35_000;
+/** Most of a trial is waiting until the schedule has found its way again. */
+const SITES = { quick: 2, full: 4 };
 
 export const clock: Row = {
   name: 'clock',
@@ -31,12 +30,51 @@ export const clock: Row = {
     'The clock jumps by two days, three hours and an hour either way: no window in a wrong hour, no job beside itself, each goes on running.',
   trials: { full: 200, quick: 10 },
   tools: ['faketime'],
-  async run(context: Context): Promise<Finding> {
-    const { seed, random, trials } = context;
-    const site = await context.site();
-    const offsetFile = join(context.folder, 'clock');
-    const setClock = (offsetS: number): Promise<void> => writeFile(offsetFile, `${offsetS < 0 ? '' : '+'}${offsetS}\n`);
-    await setClock(0);
+  async run({ seed, trials, isFull, folder, site: newSite, onClose }: Context): Promise<Finding> {
+    const counts = { jumps: 0, stuck: 0, pauseMsMax: 0, runsFailed: 0 };
+    const totals = new Totals();
+    const sites: ClockSite[] = [];
+    await sideBySide(isFull ? SITES.full : SITES.quick, trials, async (lane) => {
+      const site = await ClockSite.begin(await newSite(), { name: `clock${lane}`, seed, folder });
+      onClose(() => site.close());
+      sites.push(site);
+      return async (trial) => {
+        const before = await site.rollups();
+        await site.setClock(new Random(seed, trial).pick(OFFSETS_S));
+        const startedMs = performance.now();
+        while ((await site.rollups()) < before + 2 && performance.now() - startedMs < PAUSE_MS_MAX) await wait(50);
+        if ((await site.rollups()) < before + 2) counts.stuck++;
+        counts.pauseMsMax = Math.max(counts.pauseMsMax, Math.round(performance.now() - startedMs));
+        counts.jumps++;
+      };
+    });
+    for (const site of sites) counts.runsFailed += await site.end(totals);
+    return totals.finding(counts, { jumps: { atLeast: trials }, stuck: NONE, runsFailed: NONE });
+  },
+};
+
+/** A meterd whose clock can be set, under load. */
+class ClockSite {
+  readonly #site: Site;
+  readonly #meterd: MeterdProcess;
+  readonly #traffic: Traffic;
+  readonly #offsetFile: string;
+  readonly #db: Client;
+
+  private constructor(parts: { site: Site; meterd: MeterdProcess; traffic: Traffic; offsetFile: string; db: Client }) {
+    this.#site = parts.site;
+    this.#meterd = parts.meterd;
+    this.#traffic = parts.traffic;
+    this.#offsetFile = parts.offsetFile;
+    this.#db = parts.db;
+  }
+
+  static async begin(
+    site: Site,
+    { name, seed, folder }: { name: string; seed: number; folder: string },
+  ): Promise<ClockSite> {
+    const offsetFile = join(folder, name);
+    await writeFile(offsetFile, offsetText(0));
     const { LD_PRELOAD = '' } = await environmentOf('faketime', ['-m', '-f', '+0'], ['LD_PRELOAD']);
     const meterd = await site.start({
       LD_PRELOAD,
@@ -46,52 +84,42 @@ export const clock: Row = {
       TZ: ZONE,
       METERD_ROLLUP_SCHEDULE: ROLLUP_SCHEDULE,
     });
-    const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
-    const fleet = new Fleet({ name: 'clock', seed, windowsPerBatch: WINDOWS_PER_BATCH });
-    const log = new SendLog();
-    const pace = paced(CALLS_PER_SECOND);
-    const load = new Load({
-      fleet,
-      log,
-      random: new Random(seed, 1),
-      lanes: LANES,
-      resendPermille: 200,
-      pace: () => pace(1),
-    });
-    const over = new AbortController();
-    const loading = load.run(client, { signal: over.signal });
     const db = new Client({ connectionString: site.databaseUrl });
     await db.connect();
-    context.onClose(() => db.end());
-    const counts = { jumps: 0, stuck: 0, pauseMsMax: 0 };
-    for (; counts.jumps < trials; counts.jumps++) {
-      const before = await rollupsOf(db);
-      await setClock(random.pick(OFFSETS_S));
-      const startedMs = performance.now();
-      while ((await rollupsOf(db)) < before + 2 && performance.now() - startedMs < PAUSE_MS_MAX) await wait(50);
-      if ((await rollupsOf(db)) < before + 2) counts.stuck++;
-      counts.pauseMsMax = Math.max(counts.pauseMsMax, Math.round(performance.now() - startedMs));
-    }
-    await setClock(0);
-    over.abort();
-    await loading;
-    client.close();
-    const totals = new Totals();
-    totals.add(await checkStored(meterd, site.clickhouse(), { fleet, log }));
-    totals.wrong.push(...load.wrong);
-    const { rows } = await db.query<{ failed: string }>(
-      `SELECT count(*) AS failed FROM job_runs WHERE outcome <> 'succeeded'`,
-    );
-    return totals.finding(
-      { ...counts, runsFailed: Number(rows[0]?.failed) },
-      { jumps: { atLeast: trials }, stuck: NONE, runsFailed: NONE },
-    );
-  },
-};
+    const rates = { callsPerSecond: CALLS_PER_SECOND, lanes: LANES, resendPermille: 200 };
+    const traffic = await Traffic.begin(site, meterd, { name, seed, windowsPerBatch: WINDOWS_PER_BATCH, ...rates });
+    return new ClockSite({ site, meterd, traffic, offsetFile, db });
+  }
 
-async function rollupsOf(db: Client): Promise<number> {
-  const { rows } = await db.query<{ runs: string }>(
-    `SELECT count(*) AS runs FROM job_runs WHERE job = 'rollup' AND outcome = 'succeeded'`,
-  );
-  return Number(rows[0]?.runs);
+  /** @param offsetS from the true time */
+  setClock(offsetS: number): Promise<void> {
+    return writeFile(this.#offsetFile, offsetText(offsetS));
+  }
+
+  /** How many rollups have ended well. */
+  async rollups(): Promise<number> {
+    return this.#count(`job = 'rollup' AND outcome = 'succeeded'`);
+  }
+
+  /** Sets the clock right, ends the load and compares what is stored. @returns how many runs of jobs have failed */
+  async end(totals: Totals): Promise<number> {
+    await this.setClock(0);
+    await this.#traffic.end();
+    await this.#traffic.check(this.#site, this.#meterd, totals);
+    return this.#count(`outcome <> 'succeeded'`);
+  }
+
+  close(): Promise<void> {
+    return this.#db.end();
+  }
+
+  async #count(condition: string): Promise<number> {
+    const { rows } = await this.#db.query<{ runs: string }>(`SELECT count(*) AS runs FROM job_runs WHERE ${condition}`);
+    return Number(rows[0]?.runs);
+  }
+}
+
+/** As libfaketime reads it. */
+function offsetText(offsetS: number): string {
+  return `${offsetS < 0 ? '' : '+'}${offsetS}\n`;
 }

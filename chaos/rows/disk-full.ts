@@ -3,21 +3,15 @@ import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { Random } from '../../bench/generator/random.ts';
 import { NotNow } from '../../src/lib/failure.ts';
 import { retry } from '../../src/lib/retry.ts';
 import { Spool } from '../../src/ingest/spool/spool.ts';
 import { drainIds, idOf, recordOf } from '../../test/ingest/spool/records.ts';
-import { checkStored } from '../check-stored.ts';
-import { SendClient } from '../client.ts';
-import { Fleet } from '../fleet.ts';
-import { Load } from '../load.ts';
 import { mountMemory } from '../mounts.ts';
-import { paced } from '../pace.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
-import { SendLog } from '../send-log.ts';
 import { tool } from '../tools.ts';
 import { Totals } from '../totals.ts';
+import { Traffic } from '../traffic.ts';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
@@ -32,7 +26,6 @@ const CLICKHOUSE_DISK_MIB = 1024;
  */
 const CLICKHOUSE_LEFT_MIB = 64;
 const WINDOWS_PER_BATCH = 20;
-/** All that is sent is compared in the end: a full run must not make more than that can hold. */
 const CALLS_PER_SECOND = 100;
 const LANES = 4;
 const RECOVERY_MS_MAX = 5_000;
@@ -120,52 +113,38 @@ async function fillUnderMeterd(context: Context, counts: Counts): Promise<Totals
   const site = await context.ownSite((folder) => mountMemory(join(folder, 'clickhouse'), CLICKHOUSE_DISK_MIB));
   onClose(await mountMemory(site.dataDir, METERD_DISK_MIB));
   const meterd = await site.start();
-  const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
-  const fleet = new Fleet({ name: 'full', seed, windowsPerBatch: WINDOWS_PER_BATCH });
-  const log = new SendLog();
-  const pace = paced(CALLS_PER_SECOND);
-  const load = new Load({
-    fleet,
-    log,
-    random: new Random(seed, 1),
+  const traffic = await Traffic.begin(site, meterd, {
+    name: 'full',
+    seed,
+    windowsPerBatch: WINDOWS_PER_BATCH,
+    callsPerSecond: CALLS_PER_SECOND,
     lanes: LANES,
     resendPermille: 300,
-    pace: () => pace(1),
     onAnswer: (answer) => {
-      if (answer.kind !== 'acknowledged') counts.refused++;
-      const isAsked =
-        answer.kind === 'acknowledged' || (answer.kind === 'refused' && answer.code === 'resource_exhausted');
-      if (!isAsked) counts.otherRefusals++;
+      if (answer.kind === 'acknowledged') return;
+      counts.refused++;
+      if (!(answer.kind === 'refused' && answer.code === 'resource_exhausted')) counts.otherRefusals++;
     },
   });
-  const over = new AbortController();
-  const loading = load.run(client, { signal: over.signal });
-  const untilMore = async (): Promise<void> => {
-    const before = log.acknowledged.size;
-    while (log.acknowledged.size <= before) await wait(5);
-  };
   for (let trial = 0; trial < trials; trial++) {
     const disks = [
       { disk: site.dataDir, leftMib: 0 },
       { disk: join(site.engines.folder, 'clickhouse'), leftMib: CLICKHOUSE_LEFT_MIB },
     ];
     for (const { disk, leftMib } of disks) {
-      await untilMore();
+      await traffic.acknowledgedMore(1);
       await fill(disk, Number.MAX_SAFE_INTEGER, leftMib * MIB);
       await wait(FULL_MS);
       await empty(disk);
       const startedMs = performance.now();
-      await untilMore();
+      await traffic.acknowledgedMore(1);
       counts.recoveryMsMax = Math.max(counts.recoveryMsMax, Math.round(performance.now() - startedMs));
       counts.fills++;
     }
   }
-  over.abort();
-  await loading;
-  client.close();
+  await traffic.end();
   const totals = new Totals();
-  totals.add(await checkStored(meterd, site.clickhouse(), { fleet, log }));
-  totals.wrong.push(...load.wrong);
+  await traffic.check(site, meterd, totals);
   return totals;
 }
 
