@@ -1,8 +1,6 @@
 import { brotliCompressSync, gzipSync } from 'node:zlib';
-import { clientOf } from '../../demo/clients.ts';
-import { KeyRole, KeyService } from '../../gen/billing/v1/keys_pb.ts';
-import { GoodTraffic } from '../good-traffic.ts';
-import { HarmWatch } from '../harm-watch.ts';
+import type { MeterdProcess } from '../../demo/meterd-process.ts';
+import { startAttacked } from '../attacked.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 
 const MIB = 1024 * 1024;
@@ -26,23 +24,16 @@ export const bombs: Row = {
   trials: { full: 16, quick: 2 },
   tools: [],
   async run({ trials, site: newSite, note }: Context): Promise<Finding> {
+    const all = everyBomb();
     const site = await newSite();
-    const meterd = await site.start();
-    const collectorKey = await site.collectorKey(meterd);
-    const keys = clientOf(KeyService, meterd.url, meterd.adminKey);
-    const { secret } = await keys.createKey({ name: 'good', role: KeyRole.OPERATOR });
-    const traffic = new GoodTraffic(meterd.url, secret);
+    const { meterd, collectorKey, watch, traffic } = await startAttacked(site, (target, key) => {
+      return throwAll(all.slice(0, 1), target, key);
+    });
     const wrong: string[] = [];
     let [thrown, refused] = [0, 0];
-    const all = everyBomb();
-    await throwAll(all.slice(0, 1), meterd.url, { collectorKey, adminKey: meterd.adminKey });
-    const watch = await HarmWatch.start(meterd);
     for (const bomb of all) {
-      const answers = await throwAll(
-        Array.from({ length: trials }, () => bomb),
-        meterd.url,
-        { collectorKey, adminKey: meterd.adminKey },
-      );
+      const each = Array.from({ length: trials }, () => bomb);
+      const answers = await throwAll(each, meterd, collectorKey);
       const harm = await watch.harm();
       note(`${bomb.name}: ${[...new Set(answers)].join(', ')}; ${JSON.stringify(harm)}`);
       for (const answer of answers) {
@@ -122,13 +113,12 @@ function nested(window: Buffer): Buffer {
   return Buffer.concat([head, window]);
 }
 
-interface Keys {
-  readonly collectorKey: string;
-  readonly adminKey: string;
-}
-
 /** @returns the code of each answer, `ok` where it was taken */
-async function throwAll(each: readonly Bomb[], url: string, { collectorKey, adminKey }: Keys): Promise<string[]> {
+async function throwAll(
+  each: readonly Bomb[],
+  { url, adminKey }: MeterdProcess,
+  collectorKey: string,
+): Promise<string[]> {
   const answers = each.map(async ({ method, headers, body }) => {
     const key = method.startsWith('BillingCollector') ? collectorKey : adminKey;
     try {

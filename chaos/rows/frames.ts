@@ -1,8 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { clientOf } from '../../demo/clients.ts';
-import { KeyRole, KeyService } from '../../gen/billing/v1/keys_pb.ts';
-import { GoodTraffic } from '../good-traffic.ts';
-import { HarmWatch } from '../harm-watch.ts';
+import { startAttacked } from '../attacked.ts';
 import { FLAG, FRAME, frame, headerBlock, RawHttp2 } from '../raw-http2.ts';
 import { type Context, type Finding, type Row } from '../row.ts';
 
@@ -27,13 +24,7 @@ export const frames: Row = {
   trials: { full: 60, quick: 5 },
   tools: [],
   async run({ trials, site: newSite, note }: Context): Promise<Finding> {
-    const site = await newSite();
-    const meterd = await site.start();
-    const collectorKey = await site.collectorKey(meterd);
-    const keys = clientOf(KeyService, meterd.url, meterd.adminKey);
-    const { secret } = await keys.createKey({ name: 'good', role: KeyRole.OPERATOR });
-    const watch = await HarmWatch.start(meterd);
-    const traffic = new GoodTraffic(meterd.url, secret);
+    const { meterd, collectorKey, watch, traffic } = await startAttacked(await newSite());
     let [floodFrames, floods] = [0, 0];
     const grownMib: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {

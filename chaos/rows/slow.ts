@@ -6,8 +6,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { clientOf } from '../../demo/clients.ts';
 import { KeyRole, KeyService } from '../../gen/billing/v1/keys_pb.ts';
 import { StreamLiveUsageRequestSchema } from '../../gen/billing/v1/query_pb.ts';
-import { GoodTraffic } from '../good-traffic.ts';
-import { HarmWatch } from '../harm-watch.ts';
+import { startAttacked } from '../attacked.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 
 const CLOSED_MS_MAX = 15_000;
@@ -26,18 +25,14 @@ export const slow: Row = {
   trials: { full: 10_000, quick: 1000 },
   tools: [],
   async run({ trials, site: newSite }: Context): Promise<Finding> {
-    const site = await newSite();
-    const meterd = await site.start();
+    const { meterd, watch, traffic } = await startAttacked(await newSite());
     const keys = clientOf(KeyService, meterd.url, meterd.adminKey);
-    const good = await keys.createKey({ name: 'good', role: KeyRole.OPERATOR });
     const reader = await keys.createKey({ name: 'reader', role: KeyRole.OPERATOR });
     const senders = await Promise.all(
       Array.from({ length: Math.ceil(trials / BODIES_PER_KEY) }, (_, at) => {
         return keys.createKey({ name: `sender ${at}`, role: KeyRole.COLLECTOR, regions: ['*'] });
       }),
     );
-    const watch = await HarmWatch.start(meterd);
-    const traffic = new GoodTraffic(meterd.url, good.secret);
     const tenth = Math.max(1, Math.floor(trials / 10));
     const attack = new Attack(meterd.url);
     await Promise.all([
