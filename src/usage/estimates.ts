@@ -39,19 +39,16 @@ export async function replaceEstimates(options: EstimateOptions, cells: Cells): 
   );
   if (row === undefined) throw new Error('the count of estimates came back without its row');
   if (row.vms === '0' && row.stored === '0') return 0;
-  const sources = await sourcesOf(clickhouse, near, signal);
   // Greater than every version that these hours have, also when the clock went back.
   const [last, now] = [BigInt(row.version), clock.nowNanos()];
   const version = String(now > last ? now : last + 1n);
   const session = new Session(clickhouse, { ...parameters, version }, signal);
-  await storeGaps(session, `SELECT * FROM ${STORED_HOURS} WHERE (customer_id, vm_id) IN (${VMS_WITH_GAPS})`);
-  const written = await session.run(replaceSql(sources), {
-    // One part per month: a reader sees all that changes or nothing of it.
-    max_insert_threads: '1',
-    optimize_on_insert: 0,
-    // A row that only one side has must get zeros from the other.
-    join_use_nulls: 0,
-  });
+  const gaps = await storeGaps(
+    session,
+    `SELECT * FROM ${STORED_HOURS} WHERE (customer_id, vm_id) IN (${VMS_WITH_GAPS})`,
+  );
+  const isNothing = gaps === 0 && row.stored === '0';
+  const written = isNothing ? 0 : await storeEstimates(session, await sourcesOf(clickhouse, near, signal));
   await session.run(`DROP TEMPORARY TABLE ${GAPS}`);
   return written;
 }
@@ -79,17 +76,27 @@ const STORED_HOURS = `(SELECT * FROM usage_hours FINAL
 const STORED_ESTIMATES = `(SELECT * FROM usage_estimates FINAL
   WHERE customer_id IN {customers:Array(String)} AND hour IN {wanted:Array(DateTime('UTC'))})`;
 
-/** A few more than those that have gaps, by plain sums: most have none. */
+/** More than those that have short gaps, by plain sums: most have none. */
 const VMS_WITH_GAPS = `SELECT customer_id, vm_id FROM ${STORED_HOURS} AS near_hours GROUP BY customer_id, vm_id
   HAVING reinterpretAsInt64(max(last_end)) - reinterpretAsInt64(min(first_start)) - sum(observed_nanos) > ${GAP_NANOS}`;
 
-/** @param rows SQL for rows with the columns of `usage_hours` */
-async function storeGaps(session: Session, rows: string): Promise<void> {
+function storeEstimates(session: Session, sources: Sources): Promise<number> {
+  return session.run(replaceSql(sources), {
+    // One part per month: a reader sees all that changes or nothing of it.
+    max_insert_threads: '1',
+    optimize_on_insert: 0,
+    // A row that only one side has must get zeros from the other.
+    join_use_nulls: 0,
+  });
+}
+
+/** @param rows SQL for rows with the columns of `usage_hours` @returns how many gaps there are */
+async function storeGaps(session: Session, rows: string): Promise<number> {
   const gaps = 'arrayMap(gap -> (reinterpretAsInt64(gap.1), vm_id, reinterpretAsInt64(gap.2)), near_hours.gaps)';
   const marked = `SELECT customer_id, vm_id, hour, region, edges, ${gaps} AS gaps,
       reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last
     FROM (${rows}) AS near_hours`;
-  await session.run(`CREATE TEMPORARY TABLE ${GAPS} ENGINE = Memory AS
+  return session.run(`CREATE TEMPORARY TABLE ${GAPS} ENGINE = Memory AS
     SELECT customer_id, vm_id, gap.1 AS started, gap.3 AS ended
     FROM (${withHoles(marked, 'customer_id, vm_id')}) ARRAY JOIN found_gaps AS gap
     WHERE ended - started <= ${HOUR_NANOS}`);

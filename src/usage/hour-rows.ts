@@ -44,12 +44,16 @@ export function hourRows(where: string, sources: Sources): string {
 
 /**
  * The same as `hourRows('true', WINDOWS_ONLY)`, with the regular hours from their plain sums.
- * @param regular the table that holds `regularHourRows()`
+ * @param regular the table that holds `regularHourRows(…)`
  */
 export function mostlyRegularHourRows(regular: string): string {
   const columns = HOUR_COLUMNS.join(', ');
-  const irregular = (key: string) => `(${key}) IN (SELECT ${key} FROM ${regular} WHERE irregular)`;
-  const windows = firstReports(irregular('customer_id, vm_id'));
+  const irregular = (key: string) => `(${key}) IN (SELECT customer_id, vm_id, hour FROM ${regular} WHERE irregular)`;
+  const hourOf = (time: string) => irregular(`customer_id, vm_id, toStartOfHour(${time})`);
+  const windows = firstReports(
+    `${hourOf('window_start')} OR ${hourOf('window_end')}`,
+    `vm_id IN (SELECT vm_id FROM ${regular} WHERE irregular)`,
+  );
   return `SELECT ${columns} FROM ${regular} WHERE NOT irregular
     UNION ALL SELECT ${columns} FROM (${walkedRows(windows, irregular('customer_id, vm_id, hour'))})`;
 }
@@ -61,8 +65,9 @@ export function mostlyRegularHourRows(regular: string): string {
  *
  * One pass, in the table's order, sums up windows by the hour that they start in. Of windows that do not overlap, one
  * at most reaches into the next hour: what it has there is taken off the one hour and added to the other.
+ * @param cells a condition on `customer_id` and `hour`, for some of the cells or all
  */
-export function regularHourRows(): string {
+export function regularHourRows(cells: string): string {
   const tails = `arrayMap(value -> toUInt128(value - ${head('value', 'crossing.1', 'crossing.2')}), whole)`;
   return `WITH summed AS (${summedByStart()}), pieces AS (
       WITH if(last > edge, [${QUANTITIES.map((_, index) => `toUInt128(crossing.${index + 4})`).join(', ')}], []) AS whole,
@@ -73,7 +78,7 @@ export function regularHourRows(): string {
         [(0, first, edge, lengths - (last - edge), window_count, arrayMap((sum, tail) -> toUInt128(sum - tail), totals, tails), hash),
           (1, edge, last, last - edge, 1, tails, crossing.3)],
         [(0, first, last, lengths, window_count, totals, hash)]) AS piece
-      WHERE hour ${IN_CELLS}
+      WHERE ${cells}
     )
     SELECT customer_id, hour, toLowCardinality(any(pieces.region)) AS region, vm_id,
       ${QUANTITIES.map((column, index) => `sum(sums[${index + 1}]) AS ${column}`).join(', ')},

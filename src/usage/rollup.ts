@@ -1,4 +1,4 @@
-import type { ClickHouseClient } from '@clickhouse/client';
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import type { Clock } from '../lib/clock.ts';
 import { type Cells, cellParameters, type Sources, WINDOWS_OF_CELLS, WINDOWS_ONLY } from './cells.ts';
 import { noteConflictingReadings } from './conflicting-readings.ts';
@@ -6,11 +6,18 @@ import { READINGS_OF_CELLS } from './derived-windows.ts';
 import { replaceEstimates } from './estimates.ts';
 import { HOUR_COLUMNS, hourRows, mostlyRegularHourRows, regularHourRows } from './hour-rows.ts';
 import { touchMovedBoots } from './moved-boots.ts';
-import { select } from './select.ts';
+import { HOUR_SECONDS, type QueryParameters, select } from './select.ts';
 import { Session } from './session.ts';
 import { sourcesByCustomer } from './sources.ts';
 import { touchUsersOfUnnamed } from './unnamed-notices.ts';
-import { drainsOf, removeTouches, type TouchedHour, touchedHours } from './touched-hours.ts';
+import {
+  AMONG_TOUCHED,
+  drainsOf,
+  removeTouches,
+  type TouchedHour,
+  touchedHours,
+  touchedParameters,
+} from './touched-hours.ts';
 
 export interface RollUpOptions {
   readonly clickhouse: ClickHouseClient;
@@ -29,8 +36,11 @@ export interface RollUpResult {
   readonly rows: number;
 }
 
-const PAIRS_MAX = 1_000;
+const PAIRS_MAX = 5_000;
+/** Of customers' ids in one go: they travel in requests' addresses twice, escaped, and of an address ClickHouse takes 1 MiB. */
+const ID_BYTES_MAX = 96 * 1024;
 const WINDOWS_MAX = 8_000_000;
+const DAY_SECONDS = 24 * HOUR_SECONDS;
 /** A pair touched by more drains than this stays touched by the rest, and is computed again in the next run. */
 const DRAINS_MAX = 100_000;
 
@@ -48,125 +58,192 @@ export async function rollUp(options: RollUpOptions): Promise<RollUpResult> {
   await touchUsersOfUnnamed(clickhouse, signal);
   await touchMovedBoots(clickhouse, signal);
   for (;;) {
-    const touched = await touchedHours(clickhouse, after, pairsMax, signal);
+    const first = await touchedHours(clickhouse, after, pairsMax, signal);
+    const touched = sendable(first);
     const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
-    for (const cells of rectangles(touched)) rows += await computeCells(options, cells);
+    for (const together of readTogether(touched)) rows += await compute(options, together);
     if (touched.length > 0) await removeTouches(clickhouse, touched, drainIds, signal);
     hours += touched.length;
     after = touched.at(-1);
-    if (touched.length < pairsMax) return { hours, rows };
+    if (first.length < pairsMax && touched.length === first.length) return { hours, rows };
   }
+}
+
+/** The first of the pairs, as many as one request may name. */
+function sendable(touched: readonly TouchedHour[]): TouchedHour[] {
+  let bytes = 0;
+  const end = touched.findIndex(({ customerId }) => (bytes += Buffer.byteLength(customerId)) > ID_BYTES_MAX);
+  return touched.slice(0, end < 0 ? touched.length : end);
+}
+
+/**
+ * The pairs in groups, a customer in one of them: those whose first hours are of the same day, and their last hours. ClickHouse
+ * reads some thousand windows of a VM or more for any of its hours, so hours that are near each other are read at once,
+ * whoever has touched which; and nobody's windows of long ago because somebody else's came late.
+ */
+export function readTogether(touched: readonly TouchedHour[]): TouchedHour[][] {
+  const dayOf = (hour: number) => hour - (hour % DAY_SECONDS);
+  const byCustomer = [...Map.groupBy(touched, (each) => each.customerId).values()];
+  return groups(byCustomer, (pairs) => {
+    const hours = pairs.map((each) => each.hour);
+    return `${dayOf(Math.min(...hours))} ${dayOf(Math.max(...hours))}`;
+  });
 }
 
 /** The pairs as rectangles of customers and hours, each pair in one: hours with the same customers go together. */
-export function rectangles(touched: readonly TouchedHour[]): Cells[] {
-  const customersByHour = new Map<number, string[]>();
-  for (const { customerId, hour } of touched) {
-    const customerIds = customersByHour.get(hour);
-    if (customerIds) customerIds.push(customerId);
-    else customersByHour.set(hour, [customerId]);
-  }
-  const found = new Map<string, { customerIds: string[]; hours: number[] }>();
-  for (const [hour, customerIds] of customersByHour) {
-    const key = JSON.stringify(customerIds.toSorted());
-    const same = found.get(key);
-    if (same) same.hours.push(hour);
-    else found.set(key, { customerIds, hours: [hour] });
-  }
-  return [...found.values()];
+export function rectangles(touched: readonly TouchedHour[]): TouchedHour[][] {
+  const byHour = [...Map.groupBy(touched, (each) => each.hour).values()];
+  return groups(byHour, (pairs) => JSON.stringify(pairs.map((each) => each.customerId).toSorted()));
 }
 
-async function computeCells(options: RollUpOptions, cells: Cells): Promise<number> {
-  const found = await sourcesByCustomer(options.clickhouse, cells, options.signal);
-  const alike = Map.groupBy(cells.customerIds, (id) => JSON.stringify(found.get(id) ?? WINDOWS_ONLY));
+function groups(lists: readonly TouchedHour[][], keyOf: (list: readonly TouchedHour[]) => string): TouchedHour[][] {
+  return [...Map.groupBy(lists, keyOf).values()].map((same) => same.flat());
+}
+
+/** All customers and all hours of the pairs: as many cells as pairs, or more. */
+function cellsOf(touched: readonly TouchedHour[]): Cells {
+  return {
+    customerIds: [...new Set(touched.map((each) => each.customerId))],
+    hours: [...new Set(touched.map((each) => each.hour))],
+  };
+}
+
+async function compute(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<number> {
+  const found = await sourcesByCustomer(options.clickhouse, cellsOf(touched), options.signal);
+  const sourcesOf = ({ customerId }: TouchedHour) => found.get(customerId) ?? WINDOWS_ONLY;
   let rows = 0;
-  for (const customerIds of alike.values()) {
-    const sources = found.get(customerIds[0] ?? '') ?? WINDOWS_ONLY;
-    if (sources.readings) await noteConflictingReadings(options.clickhouse, { ...cells, customerIds }, options.signal);
-    for (const hours of await boundedHours(options, { customerIds, hours: cells.hours })) {
-      rows += await replaceHours(options, { customerIds, hours }, sources);
+  for (const alike of Map.groupBy(touched, (each) => JSON.stringify(sourcesOf(each))).values()) {
+    const sources = alike[0] === undefined ? WINDOWS_ONLY : sourcesOf(alike[0]);
+    if (sources.readings) await noteConflictingReadings(options.clickhouse, cellsOf(alike), options.signal);
+    for (const run of await boundedRuns(options, alike)) {
+      rows += await replaceHours(options, run, sources);
+      await replaceEstimates(options, cellsOf(run));
     }
   }
-  await replaceEstimates(options, cells);
   return rows;
 }
 
-/** The cells' hours in runs of at most `windowsMax` windows. */
-async function boundedHours(options: RollUpOptions, cells: Cells): Promise<number[][]> {
-  // Counting takes a fifth of the time of computing, and one hour stays one run whatever the count.
-  if (cells.hours.length === 1) return [[...cells.hours]];
-  const windowsMax = options.windowsMax ?? WINDOWS_MAX;
-  const counts = await select<{ hour: number; windows: string }>(
-    options.clickhouse,
-    `SELECT toUnixTimestamp(start_hour) AS hour, count() AS windows FROM (
-       SELECT toStartOfHour(window_start) AS start_hour FROM windows WHERE ${WINDOWS_OF_CELLS}
-       UNION ALL SELECT toStartOfHour(sampled_at) FROM counter_samples WHERE ${READINGS_OF_CELLS}
-     ) GROUP BY start_hour`,
-    cellParameters(cells),
-    options.signal,
+/**
+ * The pairs in runs of at most `windowsMax` windows, a customer's in one run where they are not more: its windows lie together.
+ */
+async function boundedRuns(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<TouchedHour[][]> {
+  const { windowsMax = WINDOWS_MAX } = options;
+  if (touched.length === 1 || (await windowsAtMost(options, touched)) <= windowsMax) return [[...touched]];
+  const isOne = touched.every((each) => each.customerId === touched[0]?.customerId);
+  const counts = await windowsBy(
+    options,
+    touched,
+    isOne ? 'toString(toUnixTimestamp(toStartOfHour(at)))' : 'customer_id',
   );
-  const windowsByHour = new Map(counts.map((row) => [row.hour, Number(row.windows)]));
-  const runs: number[][] = [];
+  const runs: TouchedHour[][] = [];
   let windows = Number.POSITIVE_INFINITY;
-  for (const hour of cells.hours.toSorted((a, b) => a - b)) {
-    const more = windowsByHour.get(hour) ?? 0;
+  for (const [part, pairs] of Map.groupBy(touched, (each) => (isOne ? String(each.hour) : each.customerId))) {
+    const more = counts.get(part) ?? 0;
+    if (more > windowsMax && !isOne) {
+      runs.push(...(await boundedRuns(options, pairs)));
+      windows = Number.POSITIVE_INFINITY;
+      continue;
+    }
     if (windows + more > windowsMax) {
       runs.push([]);
       windows = 0;
     }
-    runs.at(-1)?.push(hour);
+    runs.at(-1)?.push(...pairs);
     windows += more;
   }
   return runs;
 }
 
+/** As the index alone has it: counting them takes a tenth of the time of computing. */
+async function windowsAtMost(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<number> {
+  const rows = await select<{ rows: string }>(
+    options.clickhouse,
+    `EXPLAIN ESTIMATE ${CELLS_READ}`,
+    cellParameters(cellsOf(touched)),
+    options.signal,
+  );
+  return rows.reduce((sum, table) => sum + Number(table.rows), 0);
+}
+
+/** @param part SQL for what to count by, as a text */
+async function windowsBy(
+  options: RollUpOptions,
+  touched: readonly TouchedHour[],
+  part: string,
+): Promise<Map<string, number>> {
+  const rows = await select<{ part: string; windows: string }>(
+    options.clickhouse,
+    `SELECT ${part} AS part, count() AS windows FROM (${CELLS_READ}) GROUP BY part`,
+    cellParameters(cellsOf(touched)),
+    options.signal,
+  );
+  return new Map(rows.map((row) => [row.part, Number(row.windows)]));
+}
+
+/** What the cells' hours are computed from, with nothing of it but when and whose it is. */
+const CELLS_READ = `SELECT customer_id, window_start AS at FROM windows WHERE ${WINDOWS_OF_CELLS}
+  UNION ALL SELECT customer_id, sampled_at FROM counter_samples WHERE ${READINGS_OF_CELLS}`;
+
+/** Computes the pairs' hours and stores them. @returns how many rows were written */
+async function replaceHours(
+  options: RollUpOptions,
+  touched: readonly TouchedHour[],
+  sources: Sources,
+): Promise<number> {
+  if (!sources.readings && !sources.notices) return replacePlainHours(options, touched);
+  let rows = 0;
+  for (const rectangle of rectangles(touched)) {
+    const session = await sessionFor(options, rectangle);
+    rows += await session.run(replaceSql(hourRows('true', sources)), AS_ONE_PART);
+  }
+  return rows;
+}
+
 /**
- * Computes the cells' hours and stores them in one INSERT, so that all rows of a (customer, hour), the vanished ones'
- * removals too, are seen at once.
+ * All in one INSERT, so that all rows of a (customer, hour), the vanished ones' removals too, are seen at once.
  *
  * The plain sums come first, into a temporary table, since the INSERT needs them twice: for the regular hours, and to know
  * which ones to walk. A window that is stored in between cannot make a regular row wrong for good: its touch comes after
  * it, so it is not among those that this run read and removes, and the hour is computed again.
  */
-async function replaceHours(options: RollUpOptions, cells: Cells, sources: Sources): Promise<number> {
-  const { clickhouse, signal } = options;
-  const version = await nextVersion(options, cells);
-  const session = new Session(clickhouse, { ...cellParameters(cells), version: String(version) }, signal);
-  const isPlain = !sources.readings && !sources.notices;
-  if (isPlain) {
-    await session.run(`CREATE TEMPORARY TABLE ${REGULAR_ROWS} ENGINE = Memory AS ${regularHourRows()}`, {
-      // Windows lie in the order that they are grouped in, so that no table of all VMs is built up.
-      optimize_aggregation_in_order: 1,
-    });
-  }
-  const rows = isPlain ? mostlyRegularHourRows(REGULAR_ROWS) : hourRows('true', sources);
-  const written = await session.run(replaceSql(rows), {
-    // One block and so one part per month: a reader sees all rows of an hour or none.
-    max_insert_threads: '1',
-    min_insert_block_size_rows: '1000000000',
-    min_insert_block_size_bytes: '1000000000000',
-    optimize_on_insert: 0,
-    // A row that only one side has must get zeros from the other.
-    join_use_nulls: 0,
+async function replacePlainHours(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<number> {
+  const session = await sessionFor(options, touched);
+  await session.run(`CREATE TEMPORARY TABLE ${REGULAR_ROWS} ENGINE = Memory AS ${regularHourRows(AMONG_TOUCHED)}`, {
+    // Windows lie in the order that they are grouped in, so that no table of all VMs is built up.
+    optimize_aggregation_in_order: 1,
   });
-  await session.run(`DROP TEMPORARY TABLE IF EXISTS ${REGULAR_ROWS}`);
+  const written = await session.run(replaceSql(mostlyRegularHourRows(REGULAR_ROWS)), AS_ONE_PART);
+  await session.run(`DROP TEMPORARY TABLE ${REGULAR_ROWS}`);
   return written;
 }
 
+const AS_ONE_PART: ClickHouseSettings = {
+  // One block and so one part per month: a reader sees all rows of an hour or none.
+  max_insert_threads: '1',
+  min_insert_block_size_rows: '1000000000',
+  min_insert_block_size_bytes: '1000000000000',
+  optimize_on_insert: 0,
+  // A row that only one side has must get zeros from the other.
+  join_use_nulls: 0,
+};
+
+/** A session with the parameters of the pairs and of all their cells, and with a version for them. */
+async function sessionFor(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<Session> {
+  const { clickhouse, signal } = options;
+  const pairs = touchedParameters(touched);
+  const version = String(await nextVersion(options, pairs));
+  return new Session(clickhouse, { ...cellParameters(cellsOf(touched)), ...pairs, version }, signal);
+}
+
 /** Greater than every version that these hours have, also when the clock went back. */
-async function nextVersion({ clickhouse, clock, signal }: RollUpOptions, cells: Cells): Promise<bigint> {
-  const [row] = await select<{ version: string }>(
-    clickhouse,
-    `SELECT max(version) AS version FROM usage_hours WHERE ${HOURS_OF_CELLS}`,
-    cellParameters(cells),
-    signal,
-  );
+async function nextVersion({ clickhouse, clock, signal }: RollUpOptions, parameters: QueryParameters): Promise<bigint> {
+  const sql = `SELECT max(version) AS version FROM usage_hours WHERE ${AMONG_TOUCHED}`;
+  const [row] = await select<{ version: string }>(clickhouse, sql, parameters, signal);
   const last = BigInt(row?.version ?? 0);
   const now = clock.nowNanos();
   return now > last ? now : last + 1n;
 }
 
-const HOURS_OF_CELLS = `customer_id IN {customers:Array(String)} AND hour IN {hours:Array(DateTime('UTC'))}`;
 const ROW_KEY = 'customer_id, hour, region, vm_id';
 const REGULAR_ROWS = 'regular_rows';
 
@@ -176,5 +253,5 @@ function replaceSql(rows: string): string {
   return `INSERT INTO usage_hours (${columns}, version, is_deleted)
     SELECT ${columns}, {version:UInt64}, NOT is_computed
     FROM (SELECT *, 1 AS is_computed FROM (${rows})) AS computed
-    FULL JOIN (SELECT ${ROW_KEY} FROM usage_hours FINAL WHERE ${HOURS_OF_CELLS}) AS stored USING (${ROW_KEY})`;
+    FULL JOIN (SELECT ${ROW_KEY} FROM usage_hours FINAL WHERE ${AMONG_TOUCHED}) AS stored USING (${ROW_KEY})`;
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ClickHouseClient } from '@clickhouse/client';
-import { SETTINGS, select } from './select.ts';
+import { type QueryParameters, SETTINGS, select } from './select.ts';
 
 /** An hour of a customer that windows were stored for since it was last rolled up. `hour` is in Unix seconds. */
 export interface TouchedHour {
@@ -71,8 +71,8 @@ export async function drainsOf(
 ): Promise<string[]> {
   const rows = await select<{ drain_id: string }>(
     clickhouse,
-    `SELECT DISTINCT drain_id FROM touched_hours WHERE ${AMONG} LIMIT {limit:UInt32}`,
-    { ...amongParameters(touched), limit },
+    `SELECT DISTINCT drain_id FROM touched_hours WHERE ${AMONG_TOUCHED} LIMIT {limit:UInt32}`,
+    { ...touchedParameters(touched), limit },
     signal,
   );
   return rows.map((row) => row.drain_id);
@@ -87,17 +87,21 @@ export async function removeTouches(
 ): Promise<void> {
   for (let from = 0; from < drainIds.length; from += DELETE_DRAINS_MAX) {
     await clickhouse.command({
-      query: `DELETE FROM touched_hours WHERE ${AMONG} AND drain_id IN {drains:Array(UUID)}`,
-      query_params: { ...amongParameters(touched), drains: drainIds.slice(from, from + DELETE_DRAINS_MAX) },
+      query: `DELETE FROM touched_hours WHERE ${AMONG_TOUCHED} AND drain_id IN {drains:Array(UUID)}`,
+      query_params: { ...touchedParameters(touched), drains: drainIds.slice(from, from + DELETE_DRAINS_MAX) },
       abort_signal: signal,
       clickhouse_settings: SETTINGS,
     });
   }
 }
 
-const AMONG = `customer_id IN {customers:Array(String)}
-  AND (customer_id, hour) IN arrayZip({customers:Array(String)}, {hours:Array(DateTime('UTC'))})`;
+/** The condition for these customers' hours, with `touchedParameters`. */
+export const AMONG_TOUCHED = `customer_id IN {touched_customers:Array(String)}
+  AND (customer_id, hour) IN arrayZip({touched_customers:Array(String)}, {touched_hours:Array(DateTime('UTC'))})`;
 
-function amongParameters(touched: readonly TouchedHour[]) {
-  return { customers: touched.map((each) => each.customerId), hours: touched.map((each) => each.hour) };
+export function touchedParameters(touched: readonly TouchedHour[]): QueryParameters {
+  return {
+    touched_customers: touched.map((each) => each.customerId),
+    touched_hours: touched.map((each) => each.hour),
+  };
 }
