@@ -81,6 +81,21 @@ describe('rollUp', () => {
     expect(await windowsByRegion(customerId)).toEqual(['eu 2']);
   });
 
+  it('has in an irregular hour what a window of the hour before brings into it', async () => {
+    const customerId = randomUUID();
+    await store(client, [
+      report(customerId, 58),
+      report(customerId, 59, { endNanos: BASE + 61n * MINUTE }),
+      report(customerId, 62),
+      report(customerId, 62, { endNanos: BASE + 64n * MINUTE }),
+    ]);
+    await run();
+    expect(await stored(customerId)).toMatchObject([
+      { windows: '2', windows_carried: '0', observed_nanos: String(2n * MINUTE) },
+      { windows: '3', windows_carried: '1', observed_nanos: String(3n * MINUTE) },
+    ]);
+  });
+
   it('removes the row of a region that has no window of the VM any more', async () => {
     const customerId = randomUUID();
     await store(client, [report(customerId, 0, { region: 'us', receipt: 5n })]);
