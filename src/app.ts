@@ -141,6 +141,7 @@ export async function startApp(
         lifecycle: collector?.lifecycle,
         live,
         jobs,
+        rawDays: config.rawDays,
         answersQueries: config.roles.has('query'),
       },
       pages: pages({

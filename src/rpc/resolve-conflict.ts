@@ -11,7 +11,8 @@ import { toConflictMessage } from './conflict-message.ts';
 import { requireNanos } from './fields.ts';
 import { toHashText } from './window-report-message.ts';
 
-export function resolveConflict({ db, clock }: BillingStore, clickhouse: ClickHouseClient) {
+/** @param rawDays how long windows and readings are kept */
+export function resolveConflict({ db, clock }: BillingStore, clickhouse: ClickHouseClient, rawDays: number) {
   const record = async (key: WindowKey, { valueHash, resolvedBy, resolvedAtNanos, reason }: Resolution) => {
     const at = new Date(Number(resolvedAtNanos / 1_000_000n));
     const { customerId, vmId, startNanos, endNanos } = key;
@@ -34,7 +35,7 @@ export function resolveConflict({ db, clock }: BillingStore, clickhouse: ClickHo
       valueHash: fromHashText(request.valueHash),
       reason: request.reason,
     };
-    const conflicts = { clickhouse, clock, record };
+    const conflicts = { clickhouse, clock, rawDays, record };
     const conflict = await resolve(conflicts, choice, callerOf(context).keyId, context.signal);
     return { conflict: toConflictMessage(conflict) };
   };

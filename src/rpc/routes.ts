@@ -123,6 +123,8 @@ export interface Served {
   readonly backup: BackupStore;
   readonly usage: UsageForBilling;
   readonly clickhouse: ClickHouseClient;
+  /** How long windows and readings are kept. */
+  readonly rawDays: number;
   readonly runs: JobRuns;
   readonly isReady: () => boolean;
   /** Role collector. */
@@ -182,7 +184,7 @@ function jobs(router: ConnectRouter, { runs }: Served, runner: JobRunner): DescS
 }
 
 function queries(router: ConnectRouter, served: Served): DescService[] {
-  const { backup, billing, clickhouse, known, live, usage } = served;
+  const { backup, billing, clickhouse, known, live, rawDays, usage } = served;
   const readable = readableStore({ ...billing, clickhouse }, served.pool);
   router.service(BillingQueryService, {
     getCustomerUsage: getCustomerUsage(readable),
@@ -199,7 +201,7 @@ function queries(router: ConnectRouter, served: Served): DescService[] {
   });
   router.service(ConflictService, {
     listConflicts: listConflicts(clickhouse),
-    resolveConflict: resolveConflict(billing, clickhouse),
+    resolveConflict: resolveConflict(billing, clickhouse, rawDays),
   });
   router.service(RefusedWindowService, { listRefusedWindows: listRefusedWindows(clickhouse) });
   router.service(GapService, { listGaps: listGaps(readable) });

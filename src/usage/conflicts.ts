@@ -48,12 +48,17 @@ export interface ResolveRequest extends WindowKey {
 export interface ConflictStore {
   readonly clickhouse: ClickHouseClient;
   readonly clock: Clock;
+  /** How long windows and readings are kept. */
+  readonly rawDays: number;
   /** Puts a decision on record. Called before it takes effect, so that none is in effect that is not on record. */
   readonly record: (key: WindowKey, resolution: Resolution) => Promise<void>;
 }
 
 const REPORTS_MAX = 100;
 const REASON_BYTES_MAX = 400;
+const DAY_NANOS = 24n * HOUR_NANOS;
+/** What is computed anew rests on what is stored of up to two hours before. */
+const REACH_NANOS = 2n * HOUR_NANOS;
 /** Where `DateTime64(9)` ends, in 2262. */
 const NANOS_END = 2n ** 63n;
 
@@ -97,7 +102,7 @@ export async function listConflicts(
  * Says which report of a window or reading counts; its hours are computed anew by the next rollup, and read anew at once. The same
  * again only has them computed once more. Of decisions made at once the one of the later time holds.
  * @throws CallerFault not_found, failed_precondition where there is one value only, invalid_argument where none has the
- *   hash; what ClickHouse and `record` throw; the signal's reason
+ *   hash, out_of_range where its hours could not be computed any more; what ClickHouse and `record` throw; the signal's reason
  */
 export async function resolveConflict(
   store: ConflictStore,
@@ -106,6 +111,7 @@ export async function resolveConflict(
   signal: AbortSignal,
 ): Promise<Conflict> {
   checkRequest(request);
+  checkKept(request, store);
   const conflict = await readConflict(store.clickhouse, request, signal);
   checkChoice(conflict, request.valueHash);
   const before = conflict.resolution;
@@ -255,6 +261,14 @@ function checkRequest({ customerId, vmId, startNanos, endNanos, reason }: Resolv
     const message = `${field} is ${nanos} ns since 1970, not from 0 to ${NANOS_END - 1n}`;
     throw new CallerFault('invalid_argument', field, message);
   }
+}
+
+/** As ingest refuses what came too late: of hours that old, some of what they are computed from may be gone. */
+function checkKept({ endNanos }: ResolveRequest, { clock, rawDays }: ConflictStore): void {
+  const keptNanos = clock.nowNanos() - BigInt(rawDays) * DAY_NANOS + REACH_NANOS;
+  if (endNanos >= keptNanos) return;
+  const message = `window_end: ${endNanos} is before ${keptNanos} ns since 1970: windows are kept for ${rawDays} days, and its hours could not be computed from all of them`;
+  throw new CallerFault('out_of_range', 'window_end', message);
 }
 
 function checkChoice({ reports }: Conflict, valueHash: bigint): void {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { billingWindow } from '../../src/usage/billing-window.ts';
 import { type Conflict, listConflicts, resolveConflict, type WindowKey } from '../../src/usage/conflicts.ts';
+import { removeExpired } from '../../src/usage/retention.ts';
 import { rollUp } from '../../src/usage/rollup.ts';
 import { customerUsage } from '../../src/usage/customer-usage.ts';
 import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
@@ -21,7 +22,7 @@ function decisions(failing = false) {
     if (failing) throw new Error('no record');
     recorded.push(chosen);
   };
-  return { recorded, conflicts: { clickhouse: client, clock: systemClock, record } };
+  return { recorded, conflicts: { clickhouse: client, clock: systemClock, rawDays: 4000, record } };
 }
 
 /** A window of 7 and of 9 nanoseconds of CPU time, across an hour's edge; the first has been rolled up. */
@@ -205,6 +206,54 @@ describe('a conflict of readings', () => {
     const alone = reading(first.customerId, 75, 190n);
     const deciding = resolveConflict(conflicts, choiceOf(alone), 'k', signal);
     await expect(deciding).rejects.toMatchObject({ kind: 'failed_precondition' });
+  });
+});
+
+describe('a conflict at the edge of a month', () => {
+  /** The end of February, with windows and readings that reach over it, rolled up. */
+  async function overTheEdge() {
+    const crossing = report(randomUUID(), 0, {
+      startNanos: BASE - MINUTE / 2n,
+      endNanos: BASE + MINUTE / 2n,
+      cpuTimeNanos: 8n,
+    });
+    const { customerId } = crossing;
+    const inDoubt = report(customerId, 1, { cpuTimeNanos: 10n });
+    const other = { ...inDoubt, cpuTimeNanos: 20n, receipt: 1n };
+    await store(client, [crossing, inDoubt, other]);
+    await rollUp({ clickhouse: client, clock: systemClock, signal });
+    return { customerId, inDoubt, other };
+  }
+  /** The clock at which retention removes February, and no earlier. */
+  const rawDays = 100;
+  const removedAtNanos = BASE + HOUR + BigInt(rawDays) * 24n * HOUR;
+  const clockAt = (nanos: bigint) => ({ nowMs: () => Number(nanos / 1_000_000n), nowNanos: () => nanos });
+
+  it('is decided as long as all is there that its hours are computed from', async () => {
+    const { customerId, other } = await overTheEdge();
+    expect(await usage(customerId)).toEqual(['eu 14']);
+    const clock = clockAt(other.endNanos + BigInt(rawDays) * 24n * HOUR - 2n * HOUR);
+    await resolveConflict({ ...decisions().conflicts, clock, rawDays }, choice(other), 'key-op', signal);
+    expect(await usage(customerId)).toEqual(['eu 24']);
+  });
+
+  it('is refused once the month before may be gone, and no hour changes', async () => {
+    const { customerId, other } = await overTheEdge();
+    const options = { clickhouse: client, rawDays, hoursDays: 4000, keepFrom: undefined, signal };
+    await rollUp({ clickhouse: client, clock: systemClock, signal });
+    const removed = await removeExpired({ ...options, nowMs: Number(removedAtNanos / 1_000_000n) });
+    expect(removed).toContainEqual({ table: 'windows', month: '202602' });
+    const { conflicts, recorded } = decisions();
+    const deciding = resolveConflict(
+      { ...conflicts, clock: clockAt(removedAtNanos), rawDays },
+      choice(other),
+      'k',
+      signal,
+    );
+    await expect(deciding).rejects.toMatchObject({ kind: 'out_of_range', field: 'window_end' });
+    expect(recorded).toEqual([]);
+    // Half of the window over the edge, whose start is gone, and the report that came first.
+    expect(await usage(customerId)).toEqual(['eu 14']);
   });
 });
 

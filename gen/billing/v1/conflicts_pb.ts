@@ -250,7 +250,8 @@ export const ConflictService: GenService<{
   },
   /**
    * Says which report counts; the hours it touches are computed anew, and a final invoice is adjusted in the next. The
-   * same again changes nothing; another choice replaces the one before.
+   * same again changes nothing; another choice replaces the one before. OUT_OF_RANGE for what is so old that its hours could not be
+   * computed from all that they rest on any more.
    *
    * @generated from rpc billing.v1.ConflictService.ResolveConflict
    */
