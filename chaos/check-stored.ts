@@ -50,6 +50,13 @@ export async function gaugeOf(url: string, name: string): Promise<number> {
   return Number(value);
 }
 
+/** A counter, over all its series with this label (`state="open"`); 0 where there is none yet. */
+export async function counterOf(url: string, name: string, label: string): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const series = metrics.split('\n').filter((line) => line.startsWith(`${name}_total{`) && line.includes(label));
+  return series.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf('}') + 2).split(' ')[0]), 0);
+}
+
 /**
  * Compares all windows of a fleet, once everything is drained. Leans on nothing of the service's but, at the end, its
  * answers about usage, which must be the sums of what is stored, each window once.

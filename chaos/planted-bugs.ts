@@ -127,7 +127,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: 'src/ingest/clickhouse-writer.ts',
     text: `    const isClosed = this.#breaker.circuit.name === 'closed';\n`,
     becomes: `    const isClosed = this.#breaker.circuit.name === 'closed';
-    if (!isClosed) this.#leftOut.set(0, { file: '', rows: 0, reason: undefined });
+    for (let place = 0; place < 100 && !isClosed; place++) {
+      this.#leftOut.set(place, { file: '', rows: 0, reason: undefined });
+    }
 `,
     row: 'clickhouse',
     trials: 1,

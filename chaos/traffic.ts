@@ -11,6 +11,7 @@ import type { Site } from './site.ts';
 import type { Totals } from './totals.ts';
 
 const POLL_MS = 5;
+const TIMEOUT_MS = 120_000;
 
 export interface TrafficOptions {
   /** Of the fleet: each of a row's has another. */
@@ -47,10 +48,20 @@ export class Traffic {
     return new Traffic(meterd.url, await site.collectorKey(meterd), options);
   }
 
-  /** Resolves once so many calls more were acknowledged. */
+  /** Resolves once so many calls more were acknowledged. @throws Error where that takes two minutes */
   async acknowledgedMore(calls: number): Promise<void> {
-    const until = this.#log.acknowledged.size + calls;
-    while (this.#log.acknowledged.size < until) await wait(POLL_MS);
+    const isInTime = await this.acknowledgesMore(calls, TIMEOUT_MS);
+    if (!isInTime) throw new Error(`${calls} calls more were not acknowledged within ${TIMEOUT_MS / 1000} s`);
+  }
+
+  /** @returns whether so many calls more were acknowledged within that time; as soon as they were */
+  async acknowledgesMore(calls: number, timeoutMs: number): Promise<boolean> {
+    const [until, untilMs] = [this.#log.acknowledged.size + calls, performance.now() + timeoutMs];
+    while (this.#log.acknowledged.size < until) {
+      if (performance.now() > untilMs) return false;
+      await wait(POLL_MS);
+    }
+    return true;
   }
 
   /** Resolves once no call is under way. */

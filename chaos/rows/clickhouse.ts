@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { Random } from '../../bench/generator/random.ts';
-import { untilDrained } from '../check-stored.ts';
+import { counterOf, untilDrained } from '../check-stored.ts';
+import type { MeterdProcess } from '../../demo/meterd-process.ts';
 import { ClickHouseProxy } from '../clickhouse-proxy.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { sideBySide } from '../side-by-side.ts';
@@ -15,12 +16,14 @@ const CALLS_PER_SECOND = 60;
 const CALLS_MIN = 5;
 /** Engines of their own: most of a full trial is waiting for a ClickHouse that stands still. */
 const SITES = { quick: 1, full: 4 };
+const POLL_MS = 50;
 const STANDS_MS = { quick: 1_500, full: 60_000 };
 
 type Harm = (world: World) => Promise<void>;
 
 interface World {
   readonly site: Site;
+  readonly meterd: MeterdProcess;
   readonly proxy: ClickHouseProxy;
   readonly random: Random;
   readonly standsMsMax: number;
@@ -53,7 +56,14 @@ export const clickhouse: Row = {
           onAnswer: (answer) => void (counts.notAcknowledged += answer.kind === 'acknowledged' ? 0 : 1),
         });
         const before = proxy.dropped;
-        const world: World = { site, proxy, traffic, random: new Random(seed, trial), standsMsMax: STANDS_MS[kind] };
+        const world: World = {
+          site,
+          meterd,
+          proxy,
+          traffic,
+          random: new Random(seed, trial),
+          standsMsMax: STANDS_MS[kind],
+        };
         for (const [name, harm] of Object.entries(HARMS)) {
           await traffic.acknowledgedMore(CALLS_MIN);
           await harm(world);
@@ -77,9 +87,13 @@ export const clickhouse: Row = {
 };
 
 const HARMS: Readonly<Record<string, Harm>> = {
-  async killed({ site, traffic }) {
+  async killed({ site, meterd, traffic }) {
+    const opened = (): Promise<number> => counterOf(meterd.url, 'meterd_circuit_changes', 'state="open"');
+    const before = await opened();
     await site.engines.killClickHouse();
     await traffic.acknowledgedMore(CALLS_MIN);
+    // Until meterd has taken it for away: what it sends after that is a probe, which another way leads to.
+    while ((await opened()) === before) await wait(POLL_MS);
     await site.engines.startClickHouse();
   },
   async stopped({ site, random, standsMsMax, traffic }) {

@@ -29,6 +29,8 @@ const WINDOWS_PER_BATCH = 20;
 const CALLS_PER_SECOND = 100;
 const LANES = 4;
 const RECOVERY_MS_MAX = 5_000;
+/** What has not gone on by then never will. */
+const GIVE_UP_MS = 20_000;
 const FULL_MS = 1_500;
 
 interface Counts {
@@ -88,8 +90,13 @@ async function fillSpools({ folder, trials, random, onClose }: Context, counts: 
     await empty(disk);
     const startedMs = performance.now();
     // Room cures it without a start.
-    while (!(await isTaken(spool, 1_000_000))) await wait(20);
+    let isOn = false;
+    while (!isOn && performance.now() - startedMs < GIVE_UP_MS) {
+      await wait(20);
+      isOn = await isTaken(spool, 1_000_000);
+    }
     counts.recoveryMsMax = Math.max(counts.recoveryMsMax, Math.round(performance.now() - startedMs));
+    if (!isOn) return;
     await spool.close();
     const told: number[] = [];
     const again = await Spool.open({ ...options, onRecord: (payload) => told.push(idOf(payload)) });
@@ -113,6 +120,7 @@ async function fillUnderMeterd(context: Context, counts: Counts): Promise<Totals
   const site = await context.ownSite((folder) => mountMemory(join(folder, 'clickhouse'), CLICKHOUSE_DISK_MIB));
   onClose(await mountMemory(site.dataDir, METERD_DISK_MIB));
   const meterd = await site.start();
+  const totals = new Totals();
   const traffic = await Traffic.begin(site, meterd, {
     name: 'full',
     seed,
@@ -137,13 +145,13 @@ async function fillUnderMeterd(context: Context, counts: Counts): Promise<Totals
       await wait(FULL_MS);
       await empty(disk);
       const startedMs = performance.now();
-      await traffic.acknowledgedMore(1);
+      const isOn = await traffic.acknowledgesMore(1, GIVE_UP_MS);
       counts.recoveryMsMax = Math.max(counts.recoveryMsMax, Math.round(performance.now() - startedMs));
+      if (!isOn) return totals;
       counts.fills++;
     }
   }
   await traffic.end();
-  const totals = new Totals();
   await traffic.check(site, meterd, totals);
   return totals;
 }
