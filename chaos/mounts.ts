@@ -8,7 +8,8 @@ import { tool } from './tools.ts';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
-const READY = { attemptsMax: 500, delayMs: 10, delayMsMax: 10 };
+/** Half a minute at least: processes that start on a busy machine are late. */
+const READY = { attemptsMax: 6000, delayMs: 10, delayMsMax: 10 };
 
 /** Mounts a file system of a size in memory. @returns what unmounts it */
 export async function mountMemory(folder: string, sizeMib: number): Promise<() => Promise<void>> {

@@ -1,4 +1,5 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError } from '@connectrpc/connect';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Client } from 'pg';
 import { clientOf } from '../../demo/clients.ts';
@@ -20,6 +21,7 @@ const BATCHES = 3;
 const PLAN = 'chaos';
 const VALID_FROM_MS = Date.UTC(2020, 0, 1);
 const RATES = { cpuPerCoreHour: 0.05, memoryPerGbHour: 0.02, diskIoPerGb: 0.01, networkPerGb: 0.01 };
+const ASK_AGAIN = { attemptsMax: 10, delayMs: 100, delayMsMax: 1000 };
 /** A run that is cut short is asked for again, as the schedule would. */
 const CLOSE_AGAIN = { attemptsMax: 600, delayMs: 100, delayMsMax: 100 };
 /** Of so many of a hundred writes of invoices and postings the transaction fails as if another had come between. */
@@ -38,7 +40,7 @@ export const postgres: Row = {
     const plans = clientOf(PlanService, meterd.url, meterd.adminKey);
     await plans.publishPlan({ planId: PLAN, currency: 'USD', rates: RATES, validFrom: timestampFromMs(VALID_FROM_MS) });
     const client = new SendClient(meterd.url, await site.collectorKey(meterd));
-    const counts = { kills: 0, customers: 0, notProved: 0, acksWhileAway: 0, runsFailed: 0 };
+    const counts = { kills: 0, customers: 0, notProved: 0, acksWhileAway: 0, runsFailed: 0, askedAgain: 0 };
     for (; counts.kills < trials; counts.kills++) {
       const fleet = new Fleet({ name: `pg${counts.kills}`, seed, windowsPerBatch: CUSTOMERS, customers: CUSTOMERS });
       for (let batch = 0; batch < BATCHES; batch++) await client.send(fleet.request(batch));
@@ -61,7 +63,7 @@ export const postgres: Row = {
       // The batch that came while PostgreSQL was away may touch hours after the last rollup, and a proof waits for that.
       await untilDrained(meterd);
       await runJob(meterd, 'rollup');
-      counts.notProved += await countUnproved(meterd, fleet);
+      counts.notProved += await countUnproved(meterd, fleet, () => counts.askedAgain++);
       context.note(`${counts.kills + 1} kills`);
     }
     client.close();
@@ -108,15 +110,21 @@ async function close(meterd: MeterdProcess, period: string, onFailed: (reason: u
   });
 }
 
-/** Invoices of this fleet's customers that raw windows do not prove, or that are not there. */
-async function countUnproved({ url, adminKey }: MeterdProcess, fleet: Fleet): Promise<number> {
+/**
+ * Invoices of this fleet's customers that raw windows do not prove, or that are not there. An answer that meterd is to be asked again
+ * is none: connections that the kill has broken are found out one by one.
+ */
+async function countUnproved({ url, adminKey }: MeterdProcess, fleet: Fleet, onAgain: () => void): Promise<number> {
   const service = clientOf(InvoiceService, url, adminKey);
   let unproved = 0;
   for (const customerId of fleet.customerIds) {
-    const { invoices } = await service.listInvoices({ customerId });
-    const [invoice] = invoices.filter(({ number }) => number !== '');
-    const isProved = invoice !== undefined && (await service.verifyInvoice({ invoiceId: invoice.invoiceId })).proved;
-    if (!isProved) unproved++;
+    const prove = async (): Promise<boolean> => {
+      const { invoices } = await service.listInvoices({ customerId });
+      const [invoice] = invoices.filter(({ number }) => number !== '');
+      return invoice !== undefined && (await service.verifyInvoice({ invoiceId: invoice.invoiceId })).proved;
+    };
+    const retryable = (reason: unknown): boolean => reason instanceof ConnectError && reason.code === Code.Unavailable;
+    if (!(await retry(prove, { ...ASK_AGAIN, retryable, onRetry: onAgain }))) unproved++;
   }
   return unproved;
 }

@@ -10,7 +10,9 @@ import { startAttacked } from '../attacked.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 
 const CLOSED_MS_MAX = 15_000;
+/** Whatever is attacked, and for each stream and connection that is open at once. */
 const GROWN_MIB_MAX = 64;
+const GROWN_KIB_EACH_MAX = 16;
 const STREAMS_PER_SESSION = 200;
 /** So that no limit of one key closes them before their time. */
 const BODIES_PER_KEY = 2000;
@@ -49,7 +51,7 @@ export const slow: Row = {
         closedMsMax: { atMost: CLOSED_MS_MAX },
         neverClosed: NONE,
         goodFailed: NONE,
-        residentMibGrown: { atMost: GROWN_MIB_MAX },
+        residentMibGrown: { atMost: GROWN_MIB_MAX + Math.floor((opened * GROWN_KIB_EACH_MAX) / 1024) },
       },
       wrong: [],
     };
