@@ -19,10 +19,10 @@ export async function touchRecent(clickhouse: ClickHouseClient, takenAt: Date): 
         SELECT customer_id, toStartOfHour(arrayJoin([window_start, window_end - toIntervalNanosecond(1)])) AS hour
           FROM windows WHERE precedence <= {precedence:UInt64}
         UNION DISTINCT
-        SELECT customer_id, toStartOfHour(sampled_at) + toIntervalHour(arrayJoin([-1, 0, 1]))
+        SELECT customer_id, toStartOfHour(sampled_at) + toIntervalHour(arrayJoin([-1, 0, 1, 2]))
           FROM counter_samples WHERE precedence <= {precedence:UInt64}
         UNION DISTINCT
-        SELECT customer_id, toStartOfHour(arrayJoin([at, until])) + toIntervalHour(arrayJoin([-1, 0, 1]))
+        SELECT customer_id, toStartOfHour(arrayJoin([at, until])) + toIntervalHour(arrayJoin([-1, 0, 1, 2]))
           FROM vm_events WHERE precedence <= {precedence:UInt64}
       )`,
     query_params: { drain: randomUUID(), precedence: (LATEST_NANOS - sinceNanos).toString() },
