@@ -4,7 +4,7 @@ export const USAGE = `Usage: npm run chaos [-- ROW …] [options]
 
 Tries to break meterd, and tells what came of it. All rows where none is named. Exit status 1 where a row fails.
 
-  --quick       few trials of each row, about five minutes for all (the default)
+  --quick       few trials of each row, ten to fifteen minutes for all (the default)
   --full        all trials: hours
   --trials N    so many trials of each row instead
   --seed N      the same choices again; each row prints its seed on standard error

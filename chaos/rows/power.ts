@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -76,6 +77,8 @@ async function tryCut(disk: CuttableDisk, random: Random, name: string, syncs: '
     if (syncs === 'unsynced') return [];
     throw reason;
   });
+  // The disk has room for a few hundred of them, not for all.
+  await rm(folder, { recursive: true, force: true });
   await disk.takeDown();
   const there = new Set(delivered);
   const lost = said.acknowledged.filter((id) => !there.has(id) && !said.applying.has(id));

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { readFileSync } from 'node:fs';
 import { figuresTable } from '../../chaos/figures.ts';
+import { ROWS } from '../../chaos/rows.ts';
 
 const QUICK = {
   row: 'kill',
@@ -43,4 +45,10 @@ describe('the table of figures', () => {
     expect(() => tableOf({ row: 'kill' })).toThrow('trials');
     expect(() => figuresTable('seed 7', [])).toThrow('JSON');
   });
+});
+
+it('is the one in docs/reliability.md', () => {
+  const order = ROWS.map(({ name }) => name);
+  const table = figuresTable(readFileSync('docs/reliability.jsonl', 'utf8'), order);
+  expect(readFileSync('docs/reliability.md', 'utf8')).toContain(table);
 });
