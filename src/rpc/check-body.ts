@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { type DescMessage, type DescMethod, fromBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
@@ -46,6 +47,7 @@ export async function* checkedBody(read: () => Promise<Buffer>, call: CheckedCal
   const isText = isJson(header.get('content-type'));
   const elementsMax = isText ? Math.ceil(bytesMax / JSON_ELEMENT_BYTES_MIN) : elementsMaxOf(bytesMax);
   const whole = await read();
+  if (isPacked(header)) await turnToUnpack();
   const message = soleMessage(whole, header, bytesMax);
   // That there is none is left to the decoder, which tells of it rightly.
   if (message !== undefined && isText) checkJson(message, elementsMax);
@@ -72,6 +74,21 @@ function withMessage(body: Buffer, message: Uint8Array, header: Header): Uint8Ar
   head.writeUInt32BE(message.length, 1);
   return Buffer.concat([head, message]);
 }
+
+let lastTurn: Promise<void> = Promise.resolve();
+
+/** Unpacking holds the event loop: it is done for one body in each turn, so that sixteen that come at once hold up nobody else. */
+function turnToUnpack(): Promise<void> {
+  lastTurn = lastTurn.then(() => nextTurn());
+  return lastTurn;
+}
+
+/** Whether the body or its one message may be packed. */
+function isPacked(header: Header): boolean {
+  return ENCODINGS.some((name) => /^(gzip|br)$/.test(header.get(name) ?? ''));
+}
+
+const ENCODINGS = ['content-encoding', 'grpc-encoding', 'connect-content-encoding'];
 
 /** Whether the body is the message, without an envelope. */
 function isAlone(header: Header): boolean {

@@ -51,6 +51,25 @@ describe('checkedBody', () => {
     expect(await read(cutOff)).toBe(cutOff);
   });
 
+  it('unpacks one body in each turn of the event loop, and nothing that is not packed waits for it', async () => {
+    let turn = 0;
+    const counting = (): void => {
+      turn++;
+      timer = setImmediate(counting);
+    };
+    let timer = setImmediate(counting);
+    const turnOf = async (body: Buffer | string, headers: Record<string, string>): Promise<number> => {
+      await read(body, headers);
+      return turn;
+    };
+    const packed = Array.from({ length: 16 }, () => turnOf(gzipSync('{}'), { 'content-encoding': 'gzip' }));
+    const plain = await turnOf('{}', {});
+    const turns = await Promise.all(packed);
+    clearImmediate(timer);
+    expect(new Set(turns).size).toBe(16);
+    expect(plain).toBeLessThanOrEqual(Math.min(...turns));
+  });
+
   it('looks into compressed bodies and envelopes', async () => {
     const bad = '{"cpuTimeNanos":9007199254740993}';
     await expect(read(gzipSync(bad), { 'content-encoding': 'gzip' })).rejects.toThrow(/beyond 2\^53/);
