@@ -11,6 +11,8 @@ type Header = Pick<Headers, 'get'>;
 /** One byte of flags, four of length. */
 const ENVELOPE_BYTES = 5;
 const COMPRESSED = 1;
+/** Looked through within a millisecond or so. */
+const LARGE_BYTES = 65_536;
 
 /** A body may have an element for so many of its largest size: 131,072 in 1 MiB. A window has some 20 in over 100 bytes. */
 const ELEMENT_BYTES_MIN = 8;
@@ -47,7 +49,7 @@ export async function* checkedBody(read: () => Promise<Buffer>, call: CheckedCal
   const isText = isJson(header.get('content-type'));
   const elementsMax = isText ? Math.ceil(bytesMax / JSON_ELEMENT_BYTES_MIN) : elementsMaxOf(bytesMax);
   const whole = await read();
-  if (isPacked(header)) await turnToUnpack();
+  if (whole.length > LARGE_BYTES || isPacked(header)) await ownTurn();
   const message = soleMessage(whole, header, bytesMax);
   // That there is none is left to the decoder, which tells of it rightly.
   if (message !== undefined && isText) checkJson(message, elementsMax);
@@ -77,8 +79,11 @@ function withMessage(body: Buffer, message: Uint8Array, header: Header): Uint8Ar
 
 let lastTurn: Promise<void> = Promise.resolve();
 
-/** Unpacking holds the event loop: it is done for one body in each turn, so that sixteen that come at once hold up nobody else. */
-function turnToUnpack(): Promise<void> {
+/**
+ * Unpacking and looking through a large body holds the event loop: it is done for one of them in each turn, so that sixteen that come
+ * at once hold up nobody else.
+ */
+function ownTurn(): Promise<void> {
   lastTurn = lastTurn.then(() => nextTurn());
   return lastTurn;
 }
