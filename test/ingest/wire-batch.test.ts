@@ -68,6 +68,12 @@ describe('splitBatch', () => {
       { numRuns: 3000 },
     );
   });
+
+  it('passes over a thousand fields that nobody knows, and no more', () => {
+    const unknown = (fields: number) => Buffer.alloc(3 * fields, Buffer.from([0xf8, 0x0a, 5]));
+    expect(splitBatch(unknown(1024)).rest).toHaveLength(3 * 1024);
+    expect(() => splitBatch(unknown(1025))).toThrow('more than 1024 fields beside windows');
+  });
 });
 
 function isSplittable(message: Uint8Array): boolean {
