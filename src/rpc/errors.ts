@@ -1,7 +1,7 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
-import { CallerFault, type CallerFaultKind, NotNow } from '../lib/failure.ts';
+import { CallerFault, type CallerFaultKind, codeOf, NotNow } from '../lib/failure.ts';
 import { isEngineAway } from '../storage/engine-away.ts';
 
 const CALLER_CODES: Readonly<Record<CallerFaultKind, Code>> = {
@@ -21,6 +21,12 @@ const NOT_NOW_CODES: Readonly<Record<NotNow['kind'], Code>> = {
   unavailable: Code.Unavailable,
 };
 
+/**
+ * PostgreSQL's answer to a text with U+0000, which it cannot hold. Ids are checked before; a filter may be any text, and nothing is
+ * stored under one with that character. https://www.postgresql.org/docs/18/errcodes-appendix.html
+ */
+const CHARACTER_NOT_IN_REPERTOIRE = '22021';
+
 /** An embedded engine that left is back within about two seconds. */
 const AWAY_RETRY_AFTER_MS = 2_000;
 
@@ -34,6 +40,10 @@ export function toConnectError(reason: unknown): ConnectError {
     return new ConnectError(reason.message, CALLER_CODES[reason.kind], undefined, undefined, reason);
   }
   if (reason instanceof NotNow) return notNow(reason, reason);
+  if (codeOf(reason) === CHARACTER_NOT_IN_REPERTOIRE) {
+    const message = 'the request has a text with the character U+0000, which none may have';
+    return new ConnectError(message, Code.InvalidArgument, undefined, undefined, reason);
+  }
   if (isEngineAway(reason)) {
     return notNow(new NotNow('unavailable', AWAY_RETRY_AFTER_MS, 'storage cannot be reached now; try again'), reason);
   }
