@@ -4,6 +4,8 @@ import { type TextPlace, viewOf, WORD_BYTES } from './window-block.ts';
 
 /** Addresses, as in `kernel/windows.ts`. */
 const HEAD = 1024;
+/** Behind three doubles; the places of texts follow it. */
+const HEAD_HASH = HEAD + 24;
 const PARSED = 1280;
 const PARSED_WORDS = 15;
 const PARSED_VALUES = PARSED + 2 * WORD_BYTES;
@@ -102,7 +104,7 @@ export class WindowKernel implements RowHead {
     values.forEach((value, i) => this.#view.setBigUint64(PARSED_VALUES + i * WORD_BYTES, value, true));
     this.#bytes.write(text, PARSED_TEXTS);
     this.#exports.hashParsed(bytes);
-    return this.#view.getBigUint64(HEAD + 24, true);
+    return this.#view.getBigUint64(HEAD_HASH, true);
   }
 
   /** What was added, by column: words, then each of the four texts. It is lent until the next `begin`. */
@@ -121,7 +123,7 @@ export class WindowKernel implements RowHead {
     this.#bytes = Buffer.from(buffer);
     this.#view = new DataView(buffer);
     this.#numbers = new Float64Array(buffer, HEAD, 3);
-    this.#halves = new Uint32Array(buffer, HEAD + 24, 8);
+    this.#halves = new Uint32Array(buffer, HEAD_HASH, 8);
     for (const text of [this.customer, this.vm, this.region]) {
       text.bytes = this.#bytes;
       text.view = this.#view;
