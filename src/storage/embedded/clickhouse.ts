@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { totalmem } from 'node:os';
+import { getPriority, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf } from '../../lib/failure.ts';
@@ -19,7 +19,7 @@ const CONFIG_FILE = 'config.xml';
 const KEEP_FREE_BYTES = 128 * 1024 * 1024;
 /**
  * Merges stand behind inserts and queries where all want the processor: with the niceness of the whole process (`clickhouse-child.ts`), they
- * still get a third of what an insert gets, so that parts do not pile up. Where ClickHouse may not set it, it leaves it.
+ * still get a third of what an insert gets, so that parts do not pile up. Where ClickHouse may not set it, it leaves it. Never ahead of a meterd that stands back itself.
  */
 const MERGE_NICENESS = 10;
 const PORT_FILE = 'http-port';
@@ -141,7 +141,7 @@ async function writeConfig(path: string, password: string, memoryBytesMax: numbe
   <log-level>error</log-level>
   <users_config>${CONFIG_FILE}</users_config>
   <max_server_memory_usage>${memoryBytesMax}</max_server_memory_usage>
-  <os_threads_nice_value_merge_mutate>${MERGE_NICENESS}</os_threads_nice_value_merge_mutate>
+  <os_threads_nice_value_merge_mutate>${Math.max(MERGE_NICENESS, getPriority())}</os_threads_nice_value_merge_mutate>
   <storage_configuration><disks><default><keep_free_space_bytes>${KEEP_FREE_BYTES}</keep_free_space_bytes></default></disks></storage_configuration>
   <users>
     <default>
