@@ -66,6 +66,8 @@ const TLS_RELOAD_MS = 10_000;
 const EVENT_LOOP_LOOK_MS = 10;
 /** Hourly: what was not anchored yet could be cut off unseen. */
 const AUDIT_ANCHOR_SCHEDULE = '5 * * * *';
+/** Long enough for a start's run of any job but a month's first closing; a caller that waits longer asks again. */
+const JOB_TURN_WAIT_MS = 60_000;
 const RETENTION_SCHEDULE = '41 3 * * *';
 
 /** What has started so far, and how to stop it. */
@@ -321,6 +323,7 @@ function startJobs(
     jobs: [rollup, invoices, anchors, retention],
     runs: new JobRuns(postgres.db),
     clock,
+    turnWaitMs: JOB_TURN_WAIT_MS,
     tryLock: (name, work) => tryAdvisoryLock(postgres.pool, name, work),
     onSucceeded: (event) => events.jobSucceeded(event),
     onFailed: (event, reason) => events.jobFailed(event, reason),

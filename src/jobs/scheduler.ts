@@ -1,6 +1,7 @@
 import { Cron } from 'croner';
 import type { Clock } from '../lib/clock.ts';
 import { CallerFault, messageOf } from '../lib/failure.ts';
+import { retry } from '../lib/retry.ts';
 import type { LockedWork, TryLockOutcome } from '../storage/postgres/advisory-lock.ts';
 import type { JobEvent } from '../telemetry/events.ts';
 import type { JobRun, JobRuns } from './job-runs.ts';
@@ -24,11 +25,16 @@ export interface SchedulerOptions {
   readonly jobs: readonly Job[];
   readonly runs: JobRuns;
   readonly clock: Clock;
+  /** How long a run by hand waits for one under way. */
+  readonly turnWaitMs: number;
   /** Runs `work` unless another process holds the lock of that name. */
   readonly tryLock: <T>(name: string, work: LockedWork<T>) => Promise<TryLockOutcome<T>>;
   readonly onSucceeded: (event: JobEvent) => void;
   readonly onFailed: (event: JobEvent, reason: unknown) => void;
 }
+
+const TURN_DELAY_MS = 50;
+const TURN_DELAY_MS_MAX = 1_000;
 
 /**
  * Runs the jobs of this process: each at its times, never beside itself here or on another replica (a Postgres advisory
@@ -65,19 +71,31 @@ export class Scheduler {
   }
 
   /**
-   * Runs a job now.
-   * @throws CallerFault not_found, aborted where it is running already; what the job throws
+   * Runs a job now, or once the run under way has ended: one is under way after each start.
+   * @param signal ends the waiting, not the run
+   * @throws CallerFault not_found, aborted where its turn does not come in time; what the job throws
    */
-  async runNow(name: string, period: string): Promise<JobRun> {
+  async runNow(name: string, period: string, signal: AbortSignal): Promise<JobRun> {
     const job = this.#options.jobs.find((each) => each.name === name);
     if (job === undefined) {
       throw new CallerFault('not_found', 'job', `job: "${name}" is not one of ${this.names.join(', ')}`);
     }
-    const run = await this.#runLocked(job, period).catch((reason: unknown) => {
+    const { turnWaitMs } = this.#options;
+    const untilMs = performance.now() + turnWaitMs;
+    const inTurn = async (): Promise<JobRun> => {
+      const run = await this.#runLocked(job, period);
+      if (run === undefined) throw new JobBusy(name, turnWaitMs);
+      return run;
+    };
+    return retry(inTurn, {
+      attemptsMax: Number.POSITIVE_INFINITY,
+      delayMs: TURN_DELAY_MS,
+      delayMsMax: TURN_DELAY_MS_MAX,
+      signal: AbortSignal.any([this.#stop.signal, signal]),
+      retryable: (reason) => reason instanceof JobBusy && performance.now() < untilMs,
+    }).catch((reason: unknown) => {
       throw reason instanceof JobFailed ? reason.cause : reason;
     });
-    if (run === undefined) throw new CallerFault('aborted', 'job', `job: "${name}" is running already; try again`);
-    return run;
   }
 
   async #runDue(job: Job): Promise<void> {
@@ -132,5 +150,12 @@ class JobFailed extends Error {
   constructor(cause: unknown) {
     super(messageOf(cause), { cause });
     this.name = 'JobFailed';
+  }
+}
+
+/** The job runs already, here or on another replica, and did so for as long as was waited. */
+class JobBusy extends CallerFault {
+  constructor(job: string, waitedMs: number) {
+    super('aborted', 'job', `job: "${job}" is running already, and was so for ${waitedMs} ms; try again`);
   }
 }

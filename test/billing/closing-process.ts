@@ -46,6 +46,7 @@ async function main(options: ClosingProcess): Promise<void> {
     jobs: [{ ...job, due }],
     runs: new JobRuns(postgres.db),
     clock,
+    turnWaitMs: 0,
     tryLock: (name, work) => tryAdvisoryLock(postgres.pool, `${name}.${options.lock}`, work),
     onSucceeded: () => undefined,
     onFailed: (_, reason) => nothingIsDue.reject(reason),

@@ -9,16 +9,22 @@ import { postgresForTest } from '../database.ts';
 
 const { db, pool } = await postgresForTest();
 const runs = new JobRuns(db);
+const stays = new AbortController().signal;
 /** Never comes of itself: these tests say when a job runs. */
 const NEVER = '0 0 29 2 1';
 
-function schedulerOf(...jobs: Job[]) {
+function schedulerOf(job: Job, { turnWaitMs = 0, onBusy = () => {} } = {}) {
   const told: { succeeded: JobEvent[]; failed: [string, unknown][] } = { succeeded: [], failed: [] };
   const scheduler = new Scheduler({
-    jobs,
+    jobs: [job],
     runs,
     clock: systemClock,
-    tryLock: (name, work) => tryAdvisoryLock(pool, name, work),
+    turnWaitMs,
+    tryLock: async (name, work) => {
+      const outcome = await tryAdvisoryLock(pool, name, work);
+      if (!outcome.held) onBusy();
+      return outcome;
+    },
     onSucceeded: (event) => told.succeeded.push(event),
     onFailed: (event, reason) => told.failed.push([event.period, reason]),
   });
@@ -32,7 +38,7 @@ function jobOf(name: string, run: Job['run'], due: Job['due'] = async () => []):
 describe('Scheduler', () => {
   it('notes a run with what it touched', async () => {
     const { scheduler, told } = schedulerOf(jobOf('noted', async (period) => `did ${period}`));
-    const run = await scheduler.runNow('noted', '2026-09');
+    const run = await scheduler.runNow('noted', '2026-09', stays);
     expect(run).toMatchObject({ job: 'noted', period: '2026-09', outcome: 'succeeded', detail: 'did 2026-09' });
     expect(run.endedAt?.getTime()).toBeGreaterThanOrEqual(run.startedAt.getTime());
     expect(await runs.list('noted', undefined, 10)).toEqual([run]);
@@ -42,7 +48,7 @@ describe('Scheduler', () => {
   it('tells a failed run with its reason, and gives the reason to the caller', async () => {
     const fault = new CallerFault('failed_precondition', 'period', 'not over');
     const { scheduler, told } = schedulerOf(jobOf('failing', () => Promise.reject(fault)));
-    await expect(scheduler.runNow('failing', '2026-09')).rejects.toBe(fault);
+    await expect(scheduler.runNow('failing', '2026-09', stays)).rejects.toBe(fault);
     expect(await runs.list('failing', undefined, 10)).toMatchObject([{ outcome: 'failed', detail: 'not over' }]);
     expect(told.failed).toEqual([['2026-09', fault]]);
   });
@@ -56,13 +62,62 @@ describe('Scheduler', () => {
     });
     const { scheduler } = schedulerOf(job);
     const { scheduler: elsewhere } = schedulerOf(job);
-    const first = scheduler.runNow('alone', '');
+    const first = scheduler.runNow('alone', '', stays);
     await entered.promise;
-    await expect(scheduler.runNow('alone', '')).rejects.toMatchObject({ kind: 'aborted' });
-    await expect(elsewhere.runNow('alone', '')).rejects.toMatchObject({ kind: 'aborted' });
+    await expect(scheduler.runNow('alone', '', stays)).rejects.toMatchObject({ kind: 'aborted' });
+    await expect(elsewhere.runNow('alone', '', stays)).rejects.toMatchObject({ kind: 'aborted' });
     leave.resolve('done');
     expect(await first).toMatchObject({ outcome: 'succeeded' });
-    expect(await elsewhere.runNow('alone', '')).toMatchObject({ outcome: 'succeeded' });
+    expect(await elsewhere.runNow('alone', '', stays)).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  it('has a run by hand wait for the one under way, as there is one after each start', async () => {
+    const entered = Promise.withResolvers<void>();
+    const leave = Promise.withResolvers<string>();
+    const isAskedFor = Promise.withResolvers<void>();
+    const job = jobOf(
+      'in-turn',
+      (period) => {
+        if (period !== 'due') return Promise.resolve('by hand');
+        entered.resolve();
+        return leave.promise;
+      },
+      async () => ['due'],
+    );
+    const { scheduler } = schedulerOf(job, { turnWaitMs: 60_000, onBusy: isAskedFor.resolve });
+    scheduler.start();
+    await entered.promise;
+    const byHand = scheduler.runNow('in-turn', '', stays);
+    await isAskedFor.promise;
+    leave.resolve('at its time');
+    expect(await byHand).toMatchObject({ outcome: 'succeeded', detail: 'by hand' });
+    await scheduler.stop();
+    const details = (await runs.list('in-turn', undefined, 10)).map(({ detail }) => detail);
+    expect(details).toEqual(['by hand', 'at its time']);
+  });
+
+  it('no longer waits for its turn when the caller has left or meterd stops', async () => {
+    const entered = Promise.withResolvers<void>();
+    const leave = Promise.withResolvers<string>();
+    const job = jobOf('left', () => {
+      entered.resolve();
+      return leave.promise;
+    });
+    const { scheduler } = schedulerOf(job, { turnWaitMs: 60_000 });
+    const { scheduler: elsewhere } = schedulerOf(job, { turnWaitMs: 60_000 });
+    const first = scheduler.runNow('left', '', stays);
+    await entered.promise;
+    const caller = new AbortController();
+    const left = new Error('the caller left');
+    const waiting = scheduler.runNow('left', '', caller.signal);
+    caller.abort(left);
+    await expect(waiting).rejects.toBe(left);
+    const waitingElsewhere = elsewhere.runNow('left', '', stays);
+    await elsewhere.stop();
+    await expect(waitingElsewhere).rejects.toThrow('meterd stops');
+    leave.resolve('done');
+    expect(await first).toMatchObject({ outcome: 'succeeded' });
+    expect(await runs.list('left', undefined, 10)).toHaveLength(1);
   });
 
   it('catches up at the start with what came due, oldest first, and goes on behind a failure at the next start', async () => {
@@ -97,7 +152,7 @@ describe('Scheduler', () => {
   it('ends the row of a run whose process died', async () => {
     await runs.started('died', 'a', new Date());
     const { scheduler } = schedulerOf(jobOf('died', async () => 'well'));
-    await scheduler.runNow('died', 'b');
+    await scheduler.runNow('died', 'b', stays);
     expect(await runs.list('died', undefined, 10)).toMatchObject([
       { period: 'b', outcome: 'succeeded' },
       { period: 'a', outcome: 'failed', detail: 'the process ended before the run did' },
@@ -109,7 +164,7 @@ describe('Scheduler', () => {
     for (const age of [91, 89])
       await runs.ended(await runs.started('old', `${age}`, days(age)), 'succeeded', '', days(age));
     const { scheduler } = schedulerOf(jobOf('old', async () => ''));
-    await scheduler.runNow('old', 'now');
+    await scheduler.runNow('old', 'now', stays);
     expect((await runs.list('old', undefined, 10)).map(({ period }) => period).toSorted()).toEqual(['89', 'now']);
   });
 
@@ -118,7 +173,7 @@ describe('Scheduler', () => {
       return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
     };
     const slow = schedulerOf({ ...jobOf('slow', untilEnded), timeoutMs: 20 });
-    await expect(slow.scheduler.runNow('slow', '')).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect(slow.scheduler.runNow('slow', '', stays)).rejects.toMatchObject({ name: 'TimeoutError' });
     const stopped = schedulerOf(jobOf('stopped', untilEnded, async () => ['']));
     stopped.scheduler.start();
     await expect.poll(async () => (await runs.list('stopped', undefined, 1)).length).toBe(1);
@@ -128,6 +183,6 @@ describe('Scheduler', () => {
 
   it('knows its jobs', async () => {
     const { scheduler } = schedulerOf(jobOf('known', async () => ''));
-    await expect(scheduler.runNow('unknown', '')).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(scheduler.runNow('unknown', '', stays)).rejects.toMatchObject({ kind: 'not_found' });
   });
 });
