@@ -29,7 +29,7 @@ export const soak: Row = {
   name: 'soak',
   promise:
     'Load at up to 10 MB/s with ClickHouse killed now and then: memory, descriptors and sessions of meterd stay flat, nothing is lost, and usage is right. A trial is a minute.',
-  trials: { full: 240, quick: 1 },
+  trials: { full: 120, quick: 1 },
   tools: [],
   async run(context: Context): Promise<Finding> {
     const { seed, trials } = context;
