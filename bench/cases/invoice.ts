@@ -2,14 +2,15 @@
  * How long does closing a month take, how much memory, and is every invoice right?
  *
  * Each customer has ten VMs that run all month. Their hours are filled in by ClickHouse itself, customers and
- * subscriptions by Postgres; then meterd closes the month as an operator would have it do. Every total is recomputed
- * here, from sums of its own and with arithmetic of its own.
+ * subscriptions by Postgres; then meterd closes the month as an operator would have it do: some customers one by one,
+ * then all that are left. Every total is recomputed here, from sums of its own and with arithmetic of its own.
  *
  * Not measured: filling in and rolling up; several prices in one month; several regions.
  */
 import type { ClickHouseClient } from '@clickhouse/client';
 import { clientOf } from '../../demo/clients.ts';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { InvoiceService } from '../../gen/billing/v1/invoices_pb.ts';
 import { JobOutcome, JobService } from '../../gen/billing/v1/jobs_pb.ts';
 import { PlanService } from '../../gen/billing/v1/plans_pb.ts';
 import { connectPostgres, type Postgres } from '../../src/storage/postgres/client.ts';
@@ -19,6 +20,9 @@ import { type BenchMeterd, NO_JOBS } from '../world.ts';
 
 const CUSTOMERS = [1_000, 10_000, 30_000];
 const CUSTOMERS_BRIEF = [200];
+/** Closed one by one before the month is, and not counted in it. */
+const CUSTOMERS_ALONE = 20;
+const ALONE_MS_MAX = 200;
 const VMS_PER_CUSTOMER = 10;
 const HOURS_PER_STATEMENT = 5_000_000;
 const SETTLED_MS = 2 * 86_400_000;
@@ -43,6 +47,8 @@ interface Month {
 interface Closed {
   readonly customers: number;
   readonly seconds: number;
+  /** The longest that one customer took which was closed alone. */
+  readonly aloneMsMax: number;
   readonly residentBytesMax: number;
   readonly wrong: readonly string[];
 }
@@ -60,11 +66,12 @@ export async function invoice(bench: Bench): Promise<CaseResult> {
   };
 }
 
-function figuresOf({ customers, seconds, residentBytesMax }: Closed): Figure[] {
+function figuresOf({ customers, seconds, aloneMsMax, residentBytesMax }: Closed): Figure[] {
   const of = `${customers.toLocaleString('en')} customers`;
   return [
     { what: `month of ${of}`, value: seconds, unit: 's' },
     { what: `invoices, ${of}`, value: customers / seconds, unit: 'invoices/s' },
+    { what: `one of ${of} alone, most`, value: aloneMsMax, unit: 'ms', target: { atMost: ALONE_MS_MAX } },
     { what: `meterd resident, ${of}`, value: residentBytesMax / 1024 ** 2, unit: 'MiB' },
   ];
 }
@@ -77,8 +84,9 @@ async function closeMonth(bench: Bench, customers: number): Promise<Closed> {
   const postgres = connectPostgres(world.databaseUrl);
   try {
     bench.note(`invoice: filling in ${customers.toLocaleString('en')} customers …`);
-    await fillHours(clickhouse, month, customers);
-    await fillCustomers(postgres, meterd, month, customers);
+    await fillHours(clickhouse, month, customers + CUSTOMERS_ALONE);
+    await fillCustomers(postgres, meterd, month, customers + CUSTOMERS_ALONE);
+    const aloneMsMax = await closeAlone(meterd, month);
     bench.note('invoice: closing the month …');
     const watch = new UsageWatch(meterd.pid);
     const startedMs = performance.now();
@@ -88,11 +96,23 @@ async function closeMonth(bench: Bench, customers: number): Promise<Closed> {
     const { residentBytesMax } = watch.stop();
     if (run?.outcome !== JobOutcome.SUCCEEDED) throw new Error(`the month was not closed: ${run?.detail}`);
     bench.note('invoice: recomputing every total …');
-    return { customers, seconds, residentBytesMax, wrong: await wrongTotals(clickhouse, postgres, customers) };
+    const wrong = await wrongTotals(clickhouse, postgres, customers + CUSTOMERS_ALONE);
+    return { customers, seconds, aloneMsMax, residentBytesMax, wrong };
   } finally {
     await postgres.close();
     await world.close();
   }
+}
+
+async function closeAlone(meterd: BenchMeterd, month: Month): Promise<number> {
+  const invoices = clientOf(InvoiceService, meterd.url, meterd.adminKey);
+  let msMax = 0;
+  for (let nth = 1; nth <= CUSTOMERS_ALONE; nth++) {
+    const startedMs = performance.now();
+    await invoices.closeCustomer({ customerId: customerId(nth), period: month.name });
+    msMax = Math.max(msMax, performance.now() - startedMs);
+  }
+  return msMax;
 }
 
 async function fillHours(clickhouse: ClickHouseClient, month: Month, customers: number): Promise<void> {
@@ -172,6 +192,11 @@ function roundHalfEven(dividend: bigint, divisor: bigint): bigint {
   return isUp ? whole + 1n : whole;
 }
 
+function customerId(nth: number): string {
+  return `cust-${String(nth).padStart(7, '0')}`;
+}
+
+/** `customerId` of `index` + 1. */
 function customerSql(index: string): string {
   return `concat('cust-', leftPad(toString(${index} + 1), 7, '0'))`;
 }
