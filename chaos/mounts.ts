@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +10,9 @@ const run = promisify(execFile);
 const MIB = 1024 * 1024;
 /** Half a minute at least: processes that start on a busy machine are late. */
 const READY = { attemptsMax: 6000, delayMs: 10, delayMsMax: 10 };
+
+/** Of what a tool said last. */
+const SAID_LENGTH_MAX = 1000;
 
 /** Mounts a file system of a size in memory. @returns what unmounts it */
 export async function mountMemory(folder: string, sizeMib: number): Promise<() => Promise<void>> {
@@ -26,8 +29,8 @@ export class CuttableDisk {
   /** Where the file system is. */
   readonly mountPoint: string;
   readonly #folder: string;
-  #server: ReturnType<typeof spawn> | undefined;
-  #fuse: ReturnType<typeof spawn> | undefined;
+  #server: ChildProcess | undefined;
+  #fuse: ChildProcess | undefined;
   #device: string | undefined;
 
   private constructor(folder: string) {
@@ -50,10 +53,8 @@ export class CuttableDisk {
     const [socket, shown] = [this.#path('socket'), this.#path('fuse/disk')];
     await rm(socket, { force: true });
     const args = ['-f', '-U', socket, '--filter=cache', 'file', this.#path('image'), 'cache=writeback'];
-    this.#server = spawn(tool('nbdkit'), args, { stdio: 'ignore' });
-    await retry(() => stat(socket), READY);
-    this.#fuse = spawn(tool('nbdfuse'), [shown, '--unix', socket], { stdio: 'ignore' });
-    await retry(() => stat(shown), READY);
+    this.#server = await startedTool('nbdkit', args, socket);
+    this.#fuse = await startedTool('nbdfuse', [shown, '--unix', socket], shown);
     this.#device = (await run(tool('losetup'), ['-f', '--show', shown])).stdout.trim();
     await run(tool('mount'), [this.#device, this.mountPoint]);
   }
@@ -98,5 +99,21 @@ export class CuttableDisk {
 
   #path(name: string): string {
     return join(this.#folder, name);
+  }
+}
+
+/** Starts a tool that runs on. @throws Error with what it said, where it ends or `path` is not there in time */
+async function startedTool(name: string, args: readonly string[], path: string): Promise<ChildProcess> {
+  const child = spawn(tool(name), args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr?.on('data', (bytes: Buffer) => (said = `${said}${bytes.toString()}`.slice(-SAID_LENGTH_MAX)));
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  try {
+    await retry(() => stat(path), { ...READY, retryable: () => !hasEnded() });
+    return child;
+  } catch (cause) {
+    child.kill('SIGKILL');
+    const end = hasEnded() ? `ended with ${child.signalCode ?? child.exitCode}` : 'runs';
+    throw new Error(`${name} ${end}, and ${path} is not there: ${said}`, { cause });
   }
 }

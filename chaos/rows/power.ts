@@ -15,6 +15,7 @@ const APPENDER = fileURLToPath(new URL('../../test/ingest/spool/append-until-kil
 const DISK_MIB = 96;
 const MIB = 1024 * 1024;
 const IDS_PER_TRIAL = 100_000;
+const CUTS_PER_NOTE = 50;
 const CONTROLS = { full: 20, quick: 2 };
 
 /** What the records of one trial came to. */
@@ -23,7 +24,6 @@ interface Trial {
   readonly lost: number;
   readonly invented: number;
 }
-
 export const power: Row = {
   name: 'power',
   promise:
@@ -44,6 +44,7 @@ export const power: Row = {
       counts.acknowledged += trial.acknowledged;
       counts.lost += trial.lost;
       counts.invented += trial.invented;
+      if ((counts.cuts + 1) % CUTS_PER_NOTE === 0) context.note(`${counts.cuts + 1} cuts`);
     }
     for (; counts.controls < controls; counts.controls++) {
       const trial = await tryCut(disk, random, `control-${counts.controls}`, 'unsynced');
