@@ -101,7 +101,7 @@ function documentCommands(group: Command, session: Session): void {
   group
     .command('document <invoice>')
     .description('save it in another format')
-    .requiredOption('--format <format>', 'pdf, json, csv, ubl or factur_x')
+    .requiredOption('--format <format>', 'pdf, json, csv or ubl')
     .requiredOption('--out <file>')
     .action((invoiceId: string, { format, out }: { format: string; out: string }) => {
       return save(invoiceId, enumValue(DocumentFormat, format, '--format'), out);

@@ -12,8 +12,7 @@ export type CallerFaultKind =
   | 'already_exists'
   | 'failed_precondition'
   | 'out_of_range'
-  | 'aborted'
-  | 'unimplemented';
+  | 'aborted';
 
 /** The caller's fault. The message names the field, its value and the bound. */
 export class CallerFault extends Error {

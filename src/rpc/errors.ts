@@ -13,7 +13,6 @@ const CALLER_CODES: Readonly<Record<CallerFaultKind, Code>> = {
   failed_precondition: Code.FailedPrecondition,
   out_of_range: Code.OutOfRange,
   aborted: Code.Aborted,
-  unimplemented: Code.Unimplemented,
 };
 
 const NOT_NOW_CODES: Readonly<Record<NotNow['kind'], Code>> = {

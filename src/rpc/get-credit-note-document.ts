@@ -26,6 +26,6 @@ export function getCreditNoteDocument(readable: Readable) {
 function kindOf(format: DocumentFormat): 'pdf' | 'ubl' {
   if (format === DocumentFormat.PDF) return 'pdf';
   if (format === DocumentFormat.UBL) return 'ubl';
-  const message = `format: ${String(format)} cannot be had of a credit note; PDF (1) and UBL (4) can`;
-  throw new CallerFault('unimplemented', 'format', message);
+  const message = `format: ${String(format)} is none of those of a credit note, PDF (1) and UBL (4)`;
+  throw new CallerFault('invalid_argument', 'format', message);
 }

@@ -32,10 +32,9 @@ export function getInvoiceDocument(readable: Readable) {
         return textDocument(invoice, jsonOf(invoice), 'application/json', 'json');
       case DocumentFormat.UNSPECIFIED:
         throw new CallerFault('invalid_argument', 'format', 'format: none is named; PDF, JSON, CSV and UBL can be had');
-      case DocumentFormat.FACTUR_X:
       default: {
-        const message = `format: ${String(format)} cannot be had; PDF (1), JSON (2), CSV (3) and UBL (4) can`;
-        throw new CallerFault('unimplemented', 'format', message);
+        const message = `format: ${String(format)} is none of PDF (1), JSON (2), CSV (3) and UBL (4)`;
+        throw new CallerFault('invalid_argument', 'format', message);
       }
     }
   };
