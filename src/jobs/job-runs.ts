@@ -57,20 +57,6 @@ export class JobRuns {
     return toRun(row);
   }
 
-  /** The periods of a job that ended well, for catching up on those that did not. */
-  async succeededPeriods(job: string, periods: readonly string[]): Promise<Set<string>> {
-    if (periods.length === 0) return new Set();
-    const rows = await this.#db
-      .selectFrom('job_runs')
-      .select('period')
-      .distinct()
-      .where('job', '=', job)
-      .where('outcome', '=', 'succeeded')
-      .where('period', 'in', periods)
-      .execute();
-    return new Set(rows.map((row) => row.period));
-  }
-
   /** Newest first; those before `beforeId` where it is given; of all jobs where `job` is empty. */
   async list(job: string, beforeId: string | undefined, limit: number): Promise<JobRun[]> {
     let query = this.#db.selectFrom('job_runs').selectAll().orderBy('id', 'desc').limit(limit);

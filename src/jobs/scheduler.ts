@@ -98,14 +98,16 @@ export class Scheduler {
     });
   }
 
+  /** One period after the other. One that fails holds up none behind it: it stays due, and is tried again at the next time. */
   async #runDue(job: Job): Promise<void> {
     try {
       for (const period of await job.due(this.#options.clock.nowMs(), this.#stop.signal)) {
-        await this.#runLocked(job, period);
+        this.#stop.signal.throwIfAborted();
+        await this.#runLocked(job, period).catch(untold);
       }
     } catch (reason) {
-      // A run that failed has told so already; this is a `due` or a lock that could not be asked for.
-      if (!this.#stop.signal.aborted && !(reason instanceof JobFailed)) {
+      // This is a `due` or a lock that could not be asked for.
+      if (!this.#stop.signal.aborted) {
         this.#options.onFailed({ job: job.name, period: '', durationMs: 0, detail: messageOf(reason) }, reason);
       }
     }
@@ -151,6 +153,11 @@ class JobFailed extends Error {
     super(messageOf(cause), { cause });
     this.name = 'JobFailed';
   }
+}
+
+/** @throws the reason, unless it is a failed run, which has told of itself already */
+function untold(reason: unknown): void {
+  if (!(reason instanceof JobFailed)) throw reason;
 }
 
 /** The job runs already, here or on another replica, and did so for as long as was waited. */

@@ -120,33 +120,50 @@ describe('Scheduler', () => {
     expect(await runs.list('left', undefined, 10)).toHaveLength(1);
   });
 
-  it('catches up at the start with what came due, oldest first, and goes on behind a failure at the next start', async () => {
-    const done: string[] = [];
-    const all = ['2026-01', '2026-02', '2026-03'];
-    const finished = Promise.withResolvers<void>();
+  it('catches up at the start with what came due, oldest first; a failure holds up none behind it and stays due', async () => {
+    const tried: string[] = [];
+    const triedThree = Promise.withResolvers<void>();
+    const triedFour = Promise.withResolvers<void>();
+    let due = ['2026-01', '2026-02', '2026-03'];
     const job = jobOf(
       'caught-up',
       async (period) => {
-        if (period === '2026-02' && !done.includes('failed once')) {
-          done.push('failed once');
-          throw new Error('not yet');
-        }
-        done.push(period);
-        if (period === '2026-03') finished.resolve();
+        tried.push(period);
+        if (tried.length === 2) throw new Error('not yet');
+        due = due.filter((each) => each !== period);
+        if (tried.length === 3) triedThree.resolve();
+        if (tried.length === 4) triedFour.resolve();
         return '';
       },
-      async () => all.filter((period) => !done.includes(period)),
+      async () => due,
     );
     const first = schedulerOf(job);
     first.scheduler.start();
-    await expect.poll(() => first.told.failed.length).toBe(1);
+    await triedThree.promise;
     await first.scheduler.stop();
-    expect(done).toEqual(['2026-01', 'failed once']);
+    expect(tried).toEqual(['2026-01', '2026-02', '2026-03']);
+    expect(first.told.failed).toMatchObject([['2026-02', { message: 'not yet' }]]);
     const second = schedulerOf(job);
     second.scheduler.start();
-    await finished.promise;
+    await triedFour.promise;
     await second.scheduler.stop();
-    expect(done).toEqual(['2026-01', 'failed once', '2026-02', '2026-03']);
+    expect(tried).toEqual(['2026-01', '2026-02', '2026-03', '2026-02']);
+    const outcomes = (await runs.list('caught-up', undefined, 10)).map(({ period, outcome }) => `${period} ${outcome}`);
+    expect(outcomes).toEqual(['2026-02 succeeded', '2026-03 succeeded', '2026-02 failed', '2026-01 succeeded']);
+  });
+
+  it('starts no further period once it stops', async () => {
+    const entered = Promise.withResolvers<void>();
+    const untilStopped = (_: string, signal: AbortSignal): Promise<string> => {
+      entered.resolve();
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    };
+    const { scheduler, told } = schedulerOf(jobOf('stopping', untilStopped, async () => ['a', 'b']));
+    scheduler.start();
+    await entered.promise;
+    await scheduler.stop();
+    expect(await runs.list('stopping', undefined, 10)).toMatchObject([{ period: 'a', outcome: 'failed' }]);
+    expect(told.failed).toEqual([]);
   });
 
   it('ends the row of a run whose process died', async () => {
