@@ -13,10 +13,15 @@ export function instant(text: string): Timestamp {
   );
   const [, seconds = '', fraction = '', offset = ''] = found ?? [];
   const date = new Date(isDay ? text : seconds + offset);
-  if ((!isDay && found === null) || Number.isNaN(date.getTime())) {
+  if ((!isDay && found === null) || Number.isNaN(date.getTime()) || !isInCalendar(text.slice(0, 10))) {
     throw new InvalidArgumentError('must be such as 2026-09-01 or 2026-09-01T10:00:00Z.');
   }
   return { ...timestampFromDate(date), nanos: Number(fraction.padEnd(9, '0')) };
+}
+
+/** JavaScript takes the 31st of June for the 1st of July. */
+function isInCalendar(day: string): boolean {
+  return new Date(day).toISOString().startsWith(day);
 }
 
 /** For options: a whole number from 0. */

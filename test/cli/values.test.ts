@@ -28,6 +28,8 @@ it('takes days and offsets, and nothing that is no instant', () => {
     '2026-13-01',
     '2026-09-01T10:00.5Z',
     'today',
+    '2026-02-29',
+    '2026-06-31T00:00:00Z',
     '2026-09-01T10:00:00.1234567890Z',
   ]) {
     expect(() => instant(text), text).toThrow('such as');
