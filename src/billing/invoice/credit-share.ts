@@ -1,7 +1,15 @@
 import { CallerFault } from '../../lib/failure.ts';
 import { minorUnits } from '../currencies.ts';
 import { parseDecimalField } from '../decimal-field.ts';
-import { addDecimals, compareDecimals, type Decimal, formatDecimal, negate, roundHalfEven, ZERO } from '../money.ts';
+import {
+  addDecimals,
+  compareDecimals,
+  type Decimal,
+  formatDecimal,
+  roundHalfEven,
+  subtractDecimals,
+  ZERO,
+} from '../money.ts';
 import type { CreditableInvoice, CreditableLine, CreditableTax } from './creditable.ts';
 import type { CreditNoteLine } from './read-credit-notes.ts';
 
@@ -31,10 +39,10 @@ export function computeCredit(invoice: CreditableInvoice, asked: readonly AskedL
   const digits = minorUnits(invoice.currency);
   const amounts = asked.length === 0 ? undefined : askedAmounts(asked, invoice, digits);
   const lines = invoice.lines.map((line) => {
-    const left = addDecimals(line.amount, negate(line.credited));
+    const left = subtractDecimals(line.amount, line.credited);
     return { ...line, credit: amounts === undefined ? left : (amounts.get(line.position) ?? ZERO) };
   });
-  const taxes = taxShares(lines, invoice.taxes, digits);
+  const taxes = taxShares(lines, invoice, digits);
   const sum = sumOf(lines.map((line) => line.credit));
   const tax = sumOf(taxes.map((each) => each.creditAmount));
   const none = { units: 0n, scale: digits };
@@ -46,7 +54,7 @@ export function computeCredit(invoice: CreditableInvoice, asked: readonly AskedL
   return {
     lines: lines.filter((line) => line.credit.units !== 0n),
     taxes,
-    net: addDecimals(total, negate(tax)),
+    net: subtractDecimals(total, tax),
     tax: addDecimals(none, tax),
     total,
   };
@@ -74,7 +82,7 @@ function askedAmounts(
 
 /** Above 0 and at most what is left; of a line below 0 the other way round. */
 function checkIsLeft({ position, amount, credited }: CreditableLine, asked: Decimal, field: string): void {
-  const left = addDecimals(amount, negate(credited));
+  const left = subtractDecimals(amount, credited);
   const [least, most] = compareDecimals(left, ZERO) < 0 ? [left, ZERO] : [ZERO, left];
   const isWithin = compareDecimals(asked, least) >= 0 && compareDecimals(asked, most) <= 0;
   if (isWithin && asked.units !== 0n) return;
@@ -84,27 +92,35 @@ function checkIsLeft({ position, amount, credited }: CreditableLine, asked: Deci
 
 /**
  * The share of each tax. It is rounded on what has been credited of the taxable lines in all, so that credits of the whole
- * invoice, in however many parts, add up to its taxes to the last digit.
+ * invoice, in however many parts, add up to its taxes to the last digit. What the taxes are on is, as on the invoice, what was
+ * credited of these lines, less the taxes where the prices have them in.
  * @param lines all of the invoice's, with what this credit note credits of each
  */
-function taxShares(lines: readonly CreditedLine[], taxes: readonly CreditableTax[], digits: number): Credit['taxes'] {
+function taxShares(
+  lines: readonly CreditedLine[],
+  { taxes, pricesIncludeTax }: CreditableInvoice,
+  digits: number,
+): Credit['taxes'] {
   const taxable = lines.filter((line) => line.taxable);
   const whole = sumOf(taxable.map((line) => line.amount));
   const credited = sumOf(taxable.map((line) => addDecimals(line.credited, line.credit)));
-  const shareOf = (amount: Decimal, before: Decimal): Decimal => {
-    if (whole.units === 0n) return { units: 0n, scale: digits };
+  const none = { units: 0n, scale: digits };
+  const shareOf = (amount: Decimal): Decimal => {
+    if (whole.units === 0n) return none;
     // amount × credited / whole, with the scales of both sums made equal and the sign in the numerator.
     const scale = Math.max(whole.scale, credited.scale);
     const [over, under] = [unitsAt(credited, scale), unitsAt(whole, scale)];
     const sign = under < 0n ? -1n : 1n;
     const numerator = amount.units * over * sign;
-    const inAll = roundHalfEven({ numerator, denominator: 10n ** BigInt(amount.scale) * under * sign }, digits);
-    return addDecimals(inAll, negate(before));
+    return roundHalfEven({ numerator, denominator: 10n ** BigInt(amount.scale) * under * sign }, digits);
   };
-  return taxes.map((tax) => ({
+  const inAll = taxes.map((tax) => ({ tax, amount: shareOf(tax.amount) }));
+  const included = pricesIncludeTax ? sumOf(inAll.map(({ amount }) => amount)) : none;
+  const base = addDecimals(none, subtractDecimals(credited, included));
+  return inAll.map(({ tax, amount }) => ({
     ...tax,
-    creditBase: shareOf(tax.base, tax.baseCredited),
-    creditAmount: shareOf(tax.amount, tax.credited),
+    creditBase: subtractDecimals(base, tax.baseCredited),
+    creditAmount: subtractDecimals(amount, tax.credited),
   }));
 }
 

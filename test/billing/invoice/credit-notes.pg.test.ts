@@ -130,6 +130,22 @@ describe('a credit note over a taxed invoice', () => {
     await expect(credit(billed)).rejects.toMatchObject({ kind: 'failed_precondition' });
   });
 
+  it('has taxes on what the taxes leave of the prices that have them in', async () => {
+    const billed = await anInvoice('inclusive', [{ cents: 1000, taxable: true }]);
+    const { net, taxes } = await credit(billed, [1, '5.00']);
+    expect([net, ...taxes.map(({ base, amount }) => [base, amount])]).toEqual([
+      '4.34',
+      ['4.34', '0.22'],
+      ['4.34', '0.44'],
+    ]);
+    const rest = await credit(billed);
+    expect([rest.net, ...rest.taxes.map(({ base, amount }) => [base, amount])]).toEqual([
+      '4.36',
+      ['4.36', '0.21'],
+      ['4.36', '0.43'],
+    ]);
+  });
+
   it('of whatever parts, adds up to the invoice: line by line, tax by tax, and in the books', async () => {
     const aLine = record({ cents: integer({ min: -3000, max: 20_000 }), taxable: constantFrom(true, true, false) });
     const given = tuple(
@@ -151,7 +167,7 @@ describe('a credit note over a taxed invoice', () => {
         }
         const rest = await credit(billed).catch(refused);
         if (rest !== undefined) notes.push(rest);
-        for (const note of notes) checkSums(note, invoice.pricesIncludeTax);
+        for (const note of notes) checkSums(note, invoice);
         const credited = await getInvoice(store.db, invoice.invoiceId);
         expect(credited).toMatchObject({ amountCredited: invoice.total, amountDue: '0.00', state: 'paid' });
         for (const [index, tax] of invoice.taxes.entries()) {
@@ -168,11 +184,16 @@ describe('a credit note over a taxed invoice', () => {
   });
 });
 
-function checkSums(note: CreditNote, pricesIncludeTax: boolean): void {
+function checkSums(note: CreditNote, { lines, pricesIncludeTax }: Invoice): void {
   const [ofLines, tax] = [sum(note.lines.map(({ amount }) => amount)), sum(note.taxes.map(({ amount }) => amount))];
   expect(centsOf(note.tax)).toBe(tax);
   expect(centsOf(note.total)).toBe(pricesIncludeTax ? ofLines : ofLines + tax);
   expect(centsOf(note.net) + tax).toBe(centsOf(note.total));
+  // Of the net, what is not taxed and what its taxes are on.
+  const untaxed = note.lines.filter(({ invoiceLine }) => lines[invoiceLine - 1]?.taxable === false);
+  const base = centsOf(note.net) - sum(untaxed.map(({ amount }) => amount));
+  if (lines.some(({ taxable }) => taxable))
+    expect(note.taxes.map((each) => centsOf(each.base))).toEqual(note.taxes.map(() => base));
 }
 
 function refused(reason: unknown): undefined {
