@@ -8,6 +8,7 @@ import type { Database } from '../storage/postgres/schema.ts';
 import { detailColumns, NO_DETAILS } from './billing-details.ts';
 import { periodAt } from './calendar.ts';
 import { type Customer, getCustomer, registeredAmong } from './customers.ts';
+import { listManualLines } from './invoice/manual-lines.ts';
 import { noteDuePeriods } from './invoice/open-periods.ts';
 import { REASON_BYTES_MAX } from './invoice/void-invoice.ts';
 import { receivableOf } from './ledger/accounts.ts';
@@ -150,11 +151,11 @@ async function lastErasure(transaction: Transaction<Database>, customerId: strin
 async function checkSettled(transaction: Transaction<Database>, customer: Customer, now: Date): Promise<void> {
   const { customerId } = customer;
   const running = periodAt(now, customer);
-  const { rows } = await sql<{ plan: boolean; line: boolean; period: string | null }>`SELECT
+  const [line] = await listManualLines(transaction, customerId, undefined, 1);
+  const { rows } = await sql<{ plan: boolean; period: string | null }>`SELECT
     EXISTS (SELECT FROM subscriptions WHERE customer_id = ${customerId} AND starts_at > ${running.start})
       OR coalesce((SELECT plan_id <> '' FROM subscriptions WHERE customer_id = ${customerId}
         ORDER BY starts_at DESC LIMIT 1), false) AS plan,
-    EXISTS (SELECT FROM manual_lines WHERE customer_id = ${customerId} AND at >= ${running.start}) AS line,
     (SELECT min(period) FROM billing_periods WHERE customer_id = ${customerId} AND NOT settled) AS period`.execute(
     transaction,
   );
@@ -167,7 +168,7 @@ async function checkSettled(transaction: Transaction<Database>, customer: Custom
       `has, or had after ${running.start.toISOString()}, a plan: end its subscription, and let the period end`,
     );
   }
-  if (open?.line) throw refused(`has a manual line that is not billed yet`);
+  if (line !== undefined) throw refused(`has a manual line that is not billed yet`);
   if (typeof open?.period === 'string') throw refused(`has a period that is not settled, ${open.period}`);
 }
 

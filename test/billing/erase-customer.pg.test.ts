@@ -6,7 +6,7 @@ import { KeyStore } from '../../src/access/key-store.ts';
 import { createCustomer, getCustomer, updateCustomer } from '../../src/billing/customers.ts';
 import { eraseCustomer, type EraseStore, listErasures } from '../../src/billing/erase-customer.ts';
 import { closePeriod } from '../../src/billing/invoice/close-period.ts';
-import { addManualLine } from '../../src/billing/invoice/manual-lines.ts';
+import { addManualLine, removeManualLine } from '../../src/billing/invoice/manual-lines.ts';
 import { earliestUnsettled } from '../../src/billing/invoice/unsettled.ts';
 import { createDiscount } from '../../src/billing/plans/discounts.ts';
 import { endSubscription, subscribe } from '../../src/billing/plans/subscribe.ts';
@@ -138,6 +138,19 @@ describe('eraseCustomer', () => {
     await db.updateTable('billing_periods').set({ settled: false }).where('customer_id', '=', settled).execute();
     await expect(erase(settled)).rejects.toThrow('not settled, 2026-09');
     expect(state.erased).toBe(0);
+  });
+
+  it('is refused while a manual line waits for an invoice, of whatever day it is', async () => {
+    const customerId = await aFormerCustomer();
+    const { erase, state } = erasing({ windows: 1 });
+    const line = { customerId, description: 'Set-up', quantity: '1', unit: '', unitPrice: '100', taxable: true };
+    // Its own period is settled: the line waits for the one that runs.
+    const late = { ...line, at: new Date('2026-09-20T00:00:00Z'), idempotencyKey: randomUUID() };
+    const { manualLineId } = await addManualLine(store, late, ACTOR);
+    await expect(erase(customerId)).rejects.toThrow('has a manual line that is not billed yet');
+    await removeManualLine(store, manualLineId, ACTOR);
+    await erase(customerId);
+    expect(state.erased).toBe(1);
   });
 
   it('erases usage of one that nobody registered, and knows nobody who has nothing', async () => {
