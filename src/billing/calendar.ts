@@ -55,6 +55,12 @@ export function lastDayOf(period: Pick<BillingPeriod, 'end'>, timeZone: string, 
   return day;
 }
 
+/** The same time of day some days later: where clocks are set back in between, 24 hours a day would name the day before. */
+export function daysAfter(instant: Date, days: number, timeZone: string): Date {
+  const local = Temporal.Instant.fromEpochMilliseconds(instant.getTime()).toZonedDateTimeISO(timeZone);
+  return new Date(local.add({ days }).epochMilliseconds);
+}
+
 /**
  * The zone's name as IANA spells it.
  * @throws CallerFault where it is no zone of IANA; an offset such as "+01:00" is none, since it knows no summer time

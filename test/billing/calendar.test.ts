@@ -1,6 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Calendar, parseTimeZone, periodAfter, periodAt, periodNamed } from '../../src/billing/calendar.ts';
+import {
+  type Calendar,
+  daysAfter,
+  parseTimeZone,
+  periodAfter,
+  periodAt,
+  periodNamed,
+} from '../../src/billing/calendar.ts';
 
 function calendar(timeZone: string, anchorDay = 1): Calendar {
   return { timeZone, anchorDay };
@@ -81,6 +88,19 @@ describe('a billing period', () => {
 
   it.each(['', '2026-13', '1999-12', '2026-09-01'])('refuses the name %j', (name) => {
     expect(() => periodNamed(name, calendar('UTC'))).toThrow(`period: ${JSON.stringify(name)} is no month`);
+  });
+});
+
+describe('some days after an instant', () => {
+  it.each([
+    ['UTC', '2026-10-02T01:02:03Z', 30, '2026-11-01T01:02:03Z'],
+    ['UTC', '2028-02-28T12:00:00Z', 2, '2028-03-01T12:00:00Z'],
+    // Half past midnight of 1 and of 31 October, before and after clocks are set back.
+    ['Europe/Berlin', '2026-09-30T22:30:00Z', 30, '2026-10-30T23:30:00Z'],
+    ['Europe/Berlin', '2026-03-01T22:30:00Z', 30, '2026-03-31T21:30:00Z'],
+    ['Europe/Berlin', '2026-09-30T22:30:00Z', 0, '2026-09-30T22:30:00Z'],
+  ])('in %s, of %s and %i, it is the same time of day: %s', (timeZone, instant, days, after) => {
+    expect(daysAfter(new Date(instant), days, timeZone)).toEqual(new Date(after));
   });
 });
 

@@ -3,6 +3,7 @@ import { sql, type Transaction } from 'kysely';
 import type { AuditEntry } from '../../audit/trail.ts';
 import { insertRows, type NewRow } from '../../storage/postgres/insert-rows.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
+import { daysAfter } from '../calendar.ts';
 import { postingsOf } from '../ledger/accounts.ts';
 import { postAll } from '../ledger/post.ts';
 import { compareDecimals, formatDecimal, parseDecimal, ZERO } from '../money.ts';
@@ -40,7 +41,6 @@ export interface WrittenInvoices {
 
 /** Who writes invoices in the audit trail: the job, whoever started it. */
 const ACTOR = 'meterd';
-const DAY_MS = 86_400_000;
 
 /**
  * Writes drafts and makes final, in the caller's transaction, with a number of statements that does not grow with theirs.
@@ -95,11 +95,11 @@ async function makeFinal(
   if (finals.length === 0) return [];
   const numbers = await takeNumbers(transaction, numberPrefix, finals.length);
   const numbered = finals.map((each, index) => ({ ...each, number: numbers[index] ?? '' }));
-  const rows = numbered.map(({ id, number, computed, paymentTermsDays, readAt, replacesInvoiceId }) => ({
+  const rows = numbered.map(({ id, number, input, computed, paymentTermsDays, readAt, replacesInvoiceId }) => ({
     id,
     number,
     state: compareDecimals(parseDecimal(computed.total, 'total'), ZERO) > 0 ? 'final' : 'paid',
-    due_at: new Date(at.getTime() + paymentTermsDays * DAY_MS),
+    due_at: daysAfter(at, paymentTermsDays, input.timeZone),
     computed_at: readAt,
     replaces_invoice_id: replacesInvoiceId ?? null,
   }));
