@@ -27,6 +27,8 @@ export function verifyCommand(group: Command, session: Session): void {
       if ((named.length === 0) === (period === undefined)) throw new BadUsage('name invoices or a --period');
       const invoices = await session.client(InvoiceService);
       const wanted = period === undefined ? named : await finalInvoices(invoices, period);
+      if (wanted.length === 0)
+        throw new DoesNotHold(`there is no final invoice of ${period ?? ''}: nothing was proved`);
       const progress = new Progress('Verifying');
       const unproved: string[] = [];
       for (const [at, invoiceId] of wanted.entries()) {

@@ -135,6 +135,8 @@ it('a month, from registering a customer to its payment', async () => {
   expect(await cli('invoice', 'verify', 'INV-000001')).toContain('INV-000001 is proved');
   const ofPeriod = await run({ METERD_KEY: meterd.adminKey }, 'invoice', 'verify', '--period', period);
   expect([ofPeriod.code, ofPeriod.stderr]).toEqual([0, expect.stringContaining('proved: 1 of 1')]);
+  const ofNone = await run({ METERD_KEY: meterd.adminKey }, 'invoice', 'verify', '--period', '2001-01');
+  expect([ofNone.code, ofNone.stderr]).toEqual([1, 'there is no final invoice of 2001-01: nothing was proved\n']);
 
   await cli('--yes', 'credit-note', 'create', 'INV-000001', '--reason', 'goodwill', '--line', '1=0.50');
   const note = CREDIT_NOTES.parse(await json('credit-note', 'list'))[0];
