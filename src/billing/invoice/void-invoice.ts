@@ -70,6 +70,11 @@ export async function voidInTransaction(
   return { at, actor, action: 'invoice.voided', subject: row.id, detail };
 }
 
+/** The ledger transaction that reverses a void invoice's is found by this key. */
+export function voidKey(invoiceId: string): string {
+  return `invoice ${invoiceId} void`;
+}
+
 /** The period's row before the invoice's: the order in which closing takes them. */
 async function lockPeriodOf(transaction: Transaction<Database>, idOrNumber: string): Promise<void> {
   const named = isUuid(idOrNumber) ? sql`invoices.id = ${idOrNumber}` : sql`invoices.number = ${idOrNumber}`;
@@ -113,5 +118,5 @@ async function reversePostings(transaction: Transaction<Database>, owed: OwedInv
     return { account: account_id, currency, amount: { units: -units, scale } };
   });
   const description = `Void invoice ${owed.number}`;
-  await postToLedger(transaction, { idempotencyKey: `invoice ${owed.row.id} void`, description, postings }, at);
+  await postToLedger(transaction, { idempotencyKey: voidKey(owed.row.id), description, postings }, at);
 }

@@ -6,13 +6,14 @@ import type { Database } from '../../storage/postgres/schema.ts';
 import type { ComputedInvoice } from '../invoice/compute-invoice.ts';
 import type { InvoiceInput } from '../invoice/invoice-input.ts';
 import type { Invoice } from '../invoice/invoice.ts';
+import { voidKey } from '../invoice/void-invoice.ts';
 import { finalKey } from '../invoice/write-invoices.ts';
 import { postingsOf, reversed } from '../ledger/accounts.ts';
 import type { Posting } from '../ledger/post.ts';
 import { formatDecimal, parseDecimal, stripZeros } from '../money.ts';
 import { differs, holds, type ProofStep } from './proof-step.ts';
 
-/** The postings are those of the totals; of a void invoice, their reversal too. */
+/** The postings are those of the totals; of a void invoice their reversal too, and of no other. */
 export async function proveLedger(
   db: Kysely<Database>,
   invoice: Invoice,
@@ -30,10 +31,11 @@ export async function proveLedger(
   });
   const problem = await postingsDiffer(db, finalKey(invoice.invoiceId), postings);
   if (problem !== undefined) return differs('ledger', problem);
-  if (invoice.state !== 'void') return holds('ledger', `${postings.length} postings of ${invoice.total} ${currency}`);
-  const unreversed = await postingsDiffer(db, `invoice ${invoice.invoiceId} void`, reversed(postings));
+  const isVoid = invoice.state === 'void';
+  const unreversed = await postingsDiffer(db, voidKey(invoice.invoiceId), isVoid ? reversed(postings) : []);
   if (unreversed !== undefined) return differs('ledger', unreversed);
-  return holds('ledger', `${postings.length} postings of ${invoice.total} ${currency}, and their reversal`);
+  const reversal = isVoid ? ', and their reversal' : '';
+  return holds('ledger', `${postings.length} postings of ${invoice.total} ${currency}${reversal}`);
 }
 
 /** The audit record has the hashes of the invoice, and from it on the trail is unbroken. */

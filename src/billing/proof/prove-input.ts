@@ -20,7 +20,8 @@ export async function proveInput(db: Kysely<Database>, stored: ProvableInvoice):
   if (input === undefined) return differs('input', 'the stored input is none that an invoice was computed from');
   const problem = strangerOf(input, stored) ?? (await unpublishedOf(db, input));
   if (problem !== undefined) return differs('input', problem);
-  return holds('input', `SHA-256 ${hash}; ${plansOf(input).length} plan versions as published`);
+  const versions = new Set(spansOf(input).map(({ planId, planVersion }) => JSON.stringify([planId, planVersion])));
+  return holds('input', `SHA-256 ${hash}; ${versions.size} plan versions as published`);
 }
 
 function decoded(text: string): InvoiceInput | undefined {
@@ -46,7 +47,7 @@ function strangerOf(input: InvoiceInput, stored: ProvableInvoice): string | unde
 }
 
 async function unpublishedOf(db: Kysely<Database>, input: InvoiceInput): Promise<string | undefined> {
-  const spans = plansOf(input);
+  const spans = spansOf(input);
   const ids = [...new Set(spans.map((span) => span.planId))];
   const rows = await db
     .selectFrom('plan_versions')
@@ -64,8 +65,7 @@ async function unpublishedOf(db: Kysely<Database>, input: InvoiceInput): Promise
   return undefined;
 }
 
-/** One span of each plan version. */
-function plansOf(input: InvoiceInput): PlanSpan[] {
-  const spans = [...input.spans, ...input.next.spans];
-  return [...new Map(spans.map((span) => [JSON.stringify([span.planId, span.planVersion]), span])).values()];
+/** All that say what a plan version charges. */
+function spansOf(input: InvoiceInput): readonly PlanSpan[] {
+  return [...input.spans, ...input.next.spans];
 }

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { anchorHead } from '../../../src/audit/anchors.ts';
 import { encodeInput } from '../../../src/billing/invoice/input-text.ts';
+import type { MeasuredPlanSpan } from '../../../src/billing/invoice/invoice-input.ts';
 import { voidInvoice } from '../../../src/billing/invoice/void-invoice.ts';
 import { type Proof, verifyInvoice } from '../../../src/billing/proof/verify-invoice.ts';
 import { CallerFault, NotNow } from '../../../src/lib/failure.ts';
@@ -62,6 +63,12 @@ function forged(change: Parameters<typeof anInput>[0]): string {
   return `UPDATE invoices SET input = ${text(input)}, input_hash = '\\x${hash}' WHERE number IS NOT NULL`;
 }
 
+const HALF = new Date('2026-09-16T00:00:00Z');
+/** The first half of the span, with one charge only. */
+function firstHalf(span: MeasuredPlanSpan): MeasuredPlanSpan {
+  return { ...span, end: HALF, content: { ...span.content, charges: span.content.charges.slice(0, 1) } };
+}
+
 describe('the proof of an invoice', () => {
   it('holds at every step, by id and by number', async () => {
     const proof = await verifyInvoice(store, invoiceId, signal);
@@ -88,6 +95,11 @@ describe('the proof of an invoice', () => {
       [
         forged({ spans: anInput().spans.map((span) => ({ ...span, planVersion: 2 })) }),
         'input: plan "basic" version 2 was never published',
+      ],
+      [
+        // Two spans of one version, of which the first is another price's.
+        forged({ spans: anInput().spans.flatMap((span) => [firstHalf(span), { ...span, start: HALF }]) }),
+        'input: plan "basic" version 1 is not what was published',
       ],
       [
         forged({ spans: anInput().spans.map((span) => ({ ...span, usage: usageOf(2000n) })) }),
@@ -198,5 +210,9 @@ describe('the proof of an invoice', () => {
     const unreversed = `DELETE FROM ledger_postings USING ledger_transactions
       WHERE id = transaction_id AND idempotency_key LIKE '%void'`;
     expect(await tampered(unreversed)).toContain('void", posting 1: nothing is stored');
+    const unvoided = `UPDATE invoices SET state = 'final', voided_at = NULL WHERE state = 'void'`;
+    expect(await tampered(unvoided)).toContain(
+      'void", posting 1: receivable:acme -111.38 EUR is stored, the totals say nothing',
+    );
   });
 });
