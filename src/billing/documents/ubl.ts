@@ -139,9 +139,9 @@ function vatOf(tax: InvoiceTax | undefined): Vat {
   return { category: percent === '0' ? 'Z' : 'S', percent, reason: undefined };
 }
 
-/** Where nothing is subject to VAT, this is not either: the norm does not mix the two. */
+/** Where nothing is subject to VAT, or all is exempt, this is so too: the norm mixes the one with nothing, and sums the other once. */
 function nontaxable(vat: Vat): Vat {
-  return vat.category === 'O' ? NO_VAT : NOT_TAXABLE;
+  return vat.category === 'O' || vat.category === 'E' ? vat : NOT_TAXABLE;
 }
 
 function partyOf(party: Party, vat: Vat, isSeller: boolean): object {
@@ -150,27 +150,42 @@ function partyOf(party: Party, vat: Vat, isSeller: boolean): object {
   // The norm could do without; the library asks for it, as the networks do that carry such documents.
   if (party.email === '') throw not(`${who} without an e-mail address`);
   const [street, additional, ...more] = party.addressLines;
-  const scheme = { 'cbc:CompanyID': party.taxId, 'cac:TaxScheme': { 'cbc:ID': 'VAT' } };
-  // Where nothing is subject to VAT the norm wants no VAT ids (BR-O-2 and 3).
-  const hasVatId = party.taxId !== '' && vat.category !== 'O';
+  const vatId = vatIdOf(party, vat, isSeller);
+  const scheme = { 'cbc:CompanyID': vatId, 'cac:TaxScheme': { 'cbc:ID': 'VAT' } };
+  const identification = vatId === undefined && party.taxId !== '' ? { 'cbc:ID': party.taxId } : undefined;
   return {
     'cac:Party': {
       'cbc:EndpointID': party.email,
       'cbc:EndpointID@schemeID': 'EM',
+      ...(identification && { 'cac:PartyIdentification': isSeller ? [identification] : identification }),
       'cac:PostalAddress': {
         ...(street === undefined ? {} : { 'cbc:StreetName': street }),
         ...(additional === undefined ? {} : { 'cbc:AdditionalStreetName': additional }),
         ...(more.length === 0 ? {} : { 'cac:AddressLine': { 'cbc:Line': more.join(', ') } }),
         'cac:Country': { 'cbc:IdentificationCode': party.country },
       },
-      ...(hasVatId ? { 'cac:PartyTaxScheme': isSeller ? [scheme] : scheme } : {}),
+      ...(vatId === undefined ? {} : { 'cac:PartyTaxScheme': isSeller ? [scheme] : scheme }),
       'cac:PartyLegalEntity': { 'cbc:RegistrationName': party.name },
     },
   };
 }
 
+/**
+ * The tax id where it is a VAT id, which begins with its country (BR-CO-09), and where the norm allows one: where nothing is
+ * subject to VAT it does not (BR-O-2 and 3). Elsewhere it asks for the seller's (BR-S-2 and those like it), for the buyer's
+ * where the buyer owes the tax (BR-AE-2), and for something to know the seller by in any case (BR-CO-26).
+ */
+function vatIdOf({ taxId }: Party, { category }: Vat, isSeller: boolean): string | undefined {
+  if (isSeller && taxId === '') throw not('seller without a tax id');
+  if (category === 'O') return undefined;
+  if (/^[A-Z]{2}/.test(taxId)) return taxId;
+  if (isSeller) throw not(`seller without a VAT id such as "DE123456789": "${taxId}" names no country`);
+  if (category === 'AE') throw not('reverse charge to a buyer without a VAT id such as "DE123456789"');
+  return undefined;
+}
+
 function subtotalsOf({ lines, tax, currency }: Invoice, vat: Vat): object[] {
-  const isOther = (line: InvoiceLine): boolean => !line.taxable && vat.category !== 'O';
+  const isOther = (line: InvoiceLine): boolean => !line.taxable && nontaxable(vat) !== vat;
   const subtotal = (of: readonly InvoiceLine[], amount: string, category: Vat): object[] => {
     if (of.length === 0) return [];
     const sum = of.reduce((total, line) => addDecimals(total, decimal(line.amount)), decimal('0'));

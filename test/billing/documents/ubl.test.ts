@@ -17,6 +17,10 @@ function texts(xml: string, element: string): string[] {
   return [...xml.matchAll(new RegExp(`<${element}(?: [^>]*)?>([^<]*)</${element}>`, 'g'))].map(([, text = '']) => text);
 }
 
+const SELLER = { name: 'S', addressLines: [], country: 'DE', taxId: 'DE1', email: 's@s.example', paymentLines: [] };
+const BUYER = { name: 'A', addressLines: [], country: 'US', taxId: '', email: 'a@a.example' };
+const REVERSE_CHARGE = { name: 'Reverse charge', percent: '0', base: '93.60', amount: '0.00', note: 'because' };
+
 describe('an invoice as UBL', () => {
   it('says the same as the invoice', async () => {
     const xml = await ublOf(anInvoice());
@@ -69,11 +73,24 @@ describe('an invoice as UBL', () => {
     expect(xml).toContain(`<cbc:ID>${category}</cbc:ID>`);
   });
 
-  it('sums what is not taxable apart', async () => {
+  it('has tax ids for VAT ids only where they are some and VAT applies, and identifies by them elsewhere', async () => {
+    const abroad = await ublOf(anInvoice({ buyer: { ...BUYER, taxId: '12-3456789' } }));
+    expect(texts(abroad, 'cbc:CompanyID')).toEqual(['DE123456789']);
+    expect(abroad).toMatch(/<cac:PartyIdentification>\s*<cbc:ID>12-3456789</);
+    const untaxed = await ublOf(anInvoice({ taxes: [], tax: '0.00', total: '93.60' }));
+    expect(texts(untaxed, 'cbc:CompanyID')).toEqual([]);
+    expect(untaxed).toMatch(/<cac:PartyIdentification>\s*<cbc:ID>DE123456789</);
+    expect(await ublOf(anInvoice({ buyer: BUYER }))).not.toContain('PartyIdentification');
+  });
+
+  it('sums what is not taxable apart, unless all is exempt', async () => {
     const lines = [aLine(), aLine({ amount: '10.00', unitPrice: '', taxable: false })];
     const xml = await ublOf(anInvoice({ lines, net: '103.60', total: '121.38' }));
     expect(texts(xml, 'cbc:TaxableAmount')).toEqual(['93.60', '10.00']);
     expect(texts(xml, 'cbc:TaxAmount').slice(1)).toEqual(['17.78', '0.00']);
+    const exempt = { name: 'Exempt', percent: '0', base: '93.60', amount: '0.00', note: 'because' };
+    const once = await ublOf(anInvoice({ lines, taxes: [exempt], net: '103.60', tax: '0.00', total: '103.60' }));
+    expect(texts(once, 'cbc:TaxableAmount')).toEqual(['103.60']);
   });
 
   it.each([
@@ -84,6 +101,12 @@ describe('an invoice as UBL', () => {
     ['taxes in them', { pricesIncludeTax: true }],
     ['several taxes', { taxes: [...anInvoice().taxes, ...anInvoice().taxes] }],
     ['buyer without a country', { buyer: { name: 'A', addressLines: [], country: '', taxId: '', email: '' } }],
+    ['seller without a tax id', { seller: { ...SELLER, taxId: '' } }],
+    ['seller without a VAT id', { seller: { ...SELLER, taxId: '12/345/67890' } }],
+    [
+      'reverse charge to a buyer without a VAT id',
+      { buyer: { ...BUYER, taxId: '12-3456789' }, taxes: [REVERSE_CHARGE], tax: '0.00', total: '93.60' },
+    ],
     ['buyer without an e-mail', { buyer: { name: 'A', addressLines: [], country: 'IE', taxId: '', email: '' } }],
   ] as const)('is refused for %s', async (problem, change) => {
     const refused = ublOf(anInvoice(change));
