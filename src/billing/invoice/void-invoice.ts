@@ -28,11 +28,11 @@ export const REASON_BYTES_MAX = 400;
 export async function voidInvoice(store: BillingStore, request: VoidRequest, actor: string): Promise<Invoice> {
   const { invoiceId, reason } = request;
   parseId('reason', reason, REASON_BYTES_MAX);
-  const before = await getInvoice(store.db, invoiceId);
-  if (before.state === 'void') return before;
   return store.db.transaction().execute(async (transaction) => {
     // As whoever makes final does: none becomes final that rests on what is being voided.
     await lockPrices(transaction);
+    const before = await getInvoice(transaction, invoiceId);
+    if (before.state === 'void') return before;
     const at = new Date(store.clock.nowMs());
     await appendAudit(transaction, await voidInTransaction(transaction, request, actor, at));
     return getInvoice(transaction, before.invoiceId);

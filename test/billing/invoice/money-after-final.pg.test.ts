@@ -116,6 +116,10 @@ describe('a void invoice', () => {
     const voided = await voidInvoice(store, request, ACTOR);
     expect(voided).toMatchObject({ state: 'void', number: invoice.number, voidReason: 'wrong customer' });
     expect(await voidInvoice(store, request, ACTOR)).toEqual(voided);
+    const other = await aFinal(2000n);
+    const twice = { invoiceId: other.invoice.invoiceId, reason: 'clicked twice' };
+    const both = await Promise.all([1, 2].map(() => voidInvoice(store, twice, ACTOR)));
+    expect(both.map(({ state, voidReason }) => [state, voidReason])).toEqual(both.map(() => ['void', twice.reason]));
     expect(centsOf(await owed(store, customerId))).toBe(0n);
     expect(await openPeriods(store)).toContain('2026-09');
     const closing = await closeCustomer(store, customerId, '2026-09', SOON());
