@@ -4,7 +4,7 @@ import type { Database } from '../storage/postgres/schema.ts';
 import { appendAudit } from '../audit/trail.ts';
 import type { InvoiceInput } from './invoice/invoice-input.ts';
 import { parseLines, parseParty } from './party.ts';
-import type { BillingStore } from './store.ts';
+import { type BillingStore, lockPrices } from './store.ts';
 
 /** Who invoices are from. */
 export type Seller = NonNullable<InvoiceInput['seller']>;
@@ -23,6 +23,8 @@ export async function putSeller(store: BillingStore, request: Seller, actor: str
   const party = parseParty('seller', request);
   const seller: Seller = { ...party, paymentLines: parseLines('seller.payment_lines', request.paymentLines) };
   return store.db.transaction().execute(async (transaction) => {
+    // None becomes final from here on that was computed with the seller of before.
+    await lockPrices(transaction);
     const content = JSON.stringify(seller);
     const existing = await readSeller(transaction);
     if (existing !== undefined && JSON.stringify(existing) === content) return existing;

@@ -1,6 +1,7 @@
 import { sql, type Transaction } from 'kysely';
 import { appendAuditAll } from '../../audit/trail.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
+import { readSeller } from '../seller.ts';
 import { lockPrices } from '../store.ts';
 import { readTerms } from '../terms.ts';
 import { type ComputedInvoice, computeInvoice } from './compute-invoice.ts';
@@ -171,7 +172,7 @@ function isFinal(invoice: ExistingInvoice | undefined): boolean {
 }
 
 /**
- * Whose prices or manual lines, or the invoices that its own rests on, are not those any more that it was computed with.
+ * Whose prices, seller or manual lines, or the invoices that its own rests on, are not those any more that it was computed with.
  * @param without as it was prepared with
  */
 export async function changedMeanwhile(
@@ -181,12 +182,14 @@ export async function changedMeanwhile(
 ): Promise<Set<string>> {
   if (settling.length === 0) return new Set();
   const terms = await readTerms(transaction, settling);
+  const seller = JSON.stringify(await readSeller(transaction));
   const ids = settling.map((each) => each.customerId);
   const history = await readHistory(transaction, ids, lookBack(earliestStart(settling)), without);
   const manual = await manualLinesFor(transaction, settling, without);
   const changed = settling.filter((each) => {
     const now = terms.get(each.customerId);
     if (now === undefined || now instanceof Error || now.key !== each.read.terms.key) return true;
+    if (seller !== JSON.stringify(each.read.input.seller)) return true;
     if (historyKey(historyOf(each, history)) !== each.read.historyKey) return true;
     return lineIds(manual.get(each.customerId) ?? []) !== lineIds(each.read.input.manualLines);
   });

@@ -6,8 +6,9 @@ import { closeCustomer } from '../../../src/billing/invoice/closings.ts';
 import { closePeriod, InvoicesFailed } from '../../../src/billing/invoice/close-period.ts';
 import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
 import { hashLines } from '../../../src/billing/invoice/compute-invoice.ts';
-import { listInvoices } from '../../../src/billing/invoice/read-invoices.ts';
+import { getInvoice, listInvoices } from '../../../src/billing/invoice/read-invoices.ts';
 import { publishPlan } from '../../../src/billing/plans/publish-plan.ts';
+import { putSeller } from '../../../src/billing/seller.ts';
 import { postgresForTest } from '../../database.ts';
 import { ACTOR, aStore, CORE_HOUR_NANOS, RATES, subscribeToBasic, type TestStore } from '../a-store.ts';
 
@@ -267,6 +268,19 @@ describe('closing a month', () => {
     ]);
     expect(invoice?.total).toBe('1.05');
   });
+});
+
+it('is from the seller who was put while it was made final', async () => {
+  const month = await aMonth('acme');
+  month.store.usage.add('acme', month.hour('05T05'));
+  const seller = { name: 'Cloud AG', addressLines: [], country: 'DE', taxId: 'DE1', email: '', paymentLines: [] };
+  // Comes between the reading of the seller and the end of the first try.
+  month.store.usage.onRead = async (customerId) => {
+    if (customerId === 'acme') await putSeller(month.store, seller, ACTOR);
+  };
+  expect(await month.close()).toMatchObject({ finals: 1 });
+  const [invoice] = await month.invoices();
+  expect(await getInvoice(month.store.db, invoice?.invoiceId ?? '')).toMatchObject({ state: 'final', seller });
 });
 
 describe('a final invoice', () => {
