@@ -122,12 +122,24 @@ export async function getCustomer(db: Kysely<Database>, customerId: string): Pro
   return toCustomer(row);
 }
 
-/** One that something may still be agreed with. @throws CallerFault not_found; failed_precondition where it was erased */
+/**
+ * One that something may still be agreed with. Erasing begins under the prices' lock: whoever holds it is in time.
+ * @throws CallerFault not_found; failed_precondition where it was erased, or is being so
+ */
 export async function getActiveCustomer(db: Kysely<Database>, customerId: string): Promise<Customer> {
   const customer = await getCustomer(db, customerId);
-  if (customer.erasedAt === undefined) return customer;
-  const message = `customer_id: "${customerId}" was erased at ${customer.erasedAt.toISOString()}`;
-  throw new CallerFault('failed_precondition', 'customer_id', message);
+  const refused = (problem: string): CallerFault => {
+    return new CallerFault('failed_precondition', 'customer_id', `customer_id: "${customerId}" ${problem}`);
+  };
+  if (customer.erasedAt !== undefined) throw refused(`was erased at ${customer.erasedAt.toISOString()}`);
+  const erasing = await db
+    .selectFrom('erasures')
+    .select('requested_at')
+    .where('customer_id', '=', customerId)
+    .where('completed_at', 'is', null)
+    .executeTakeFirst();
+  if (erasing !== undefined) throw refused(`is being erased since ${erasing.requested_at.toISOString()}`);
+  return customer;
 }
 
 /** By id, those behind `after` only; '' is before the first. */

@@ -121,6 +121,10 @@ describe('eraseCustomer', () => {
     const [open] = await listErasures(db, undefined, 1);
     expect(open).toMatchObject({ customerId, completedAt: undefined });
     expect((await getCustomer(db, customerId)).erasedAt).toBeUndefined();
+    const again = subscribe(store, { customerId, planId: 'basic', startsAt: new Date('2026-11-01T00:00:00Z') }, ACTOR);
+    await expect(again, 'what it agrees to now would never be billed').rejects.toThrow(
+      'is being erased since 2026-10-11',
+    );
     state.failing = false;
     expect(await erase(customerId)).toMatchObject({ erasureId: open?.erasureId, removed: { windows: 1 } });
   });
