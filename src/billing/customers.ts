@@ -190,6 +190,8 @@ function changesOf(before: Described, after: Described): string[] {
 
 /** The periods that were noted as work to do have other bounds from now on; closing notes them anew. */
 async function moveCalendar(transaction: Transaction<Database>, customerId: string): Promise<void> {
+  // First of all, since it waits for whoever has one of them under way: a draft that comes of it is then seen.
+  await transaction.deleteFrom('billing_periods').where('customer_id', '=', customerId).execute();
   const invoice = await transaction
     .selectFrom('invoices')
     .select(['state', 'period'])
@@ -200,7 +202,6 @@ async function moveCalendar(transaction: Transaction<Database>, customerId: stri
     const message = `time_zone: customer "${customerId}" has a ${invoice.state} invoice of ${invoice.period}: neither its time zone nor its anchor day can change`;
     throw new CallerFault('failed_precondition', 'time_zone', message);
   }
-  await transaction.deleteFrom('billing_periods').where('customer_id', '=', customerId).execute();
 }
 
 function sameCustomer(existing: Customer, wanted: Omit<Customer, 'createdAt' | 'erasedAt'>): Customer {

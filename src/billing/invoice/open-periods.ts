@@ -1,9 +1,9 @@
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, sql, type Transaction } from 'kysely';
 import { CallerFault } from '../../lib/failure.ts';
 import { insertRows, type NewRow } from '../../storage/postgres/insert-rows.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
 import { type Calendar, periodAfter, periodAt, periodNamed } from '../calendar.ts';
-import type { BillingStore } from '../store.ts';
+import { type BillingStore, lockPrices } from '../store.ts';
 import type { BillingPeriod } from './invoice-input.ts';
 import type { CustomerPeriod } from './read-inputs.ts';
 
@@ -12,6 +12,10 @@ import type { CustomerPeriod } from './read-inputs.ts';
 const PAGE_ROWS = 1000;
 /** No billing period is shorter: February, with an hour or a day that its time zone leaves out. */
 const PERIOD_MS_MIN = 27 * 86_400_000;
+/** `first`: from when there is something to bill of a customer; null where there never was. */
+const withFirstBilled = sql`CROSS JOIN LATERAL (SELECT least(
+  (SELECT min(starts_at) FROM subscriptions WHERE customer_id = customers.id),
+  (SELECT min(at) FROM manual_lines WHERE customer_id = customers.id)) AS first) AS billed`;
 
 /**
  * Notes the periods that are over since the last time, of every customer that ever had a plan or a manual line, or of one.
@@ -22,17 +26,29 @@ export async function noteDuePeriods(store: BillingStore, signal: AbortSignal, c
   for (let after = ''; ;) {
     signal.throwIfAborted();
     const page = await billedCustomers(store.db, now, after, customerId);
-    const rows = page.flatMap((customer) => duePeriods(customer, now).map((period) => toRow(customer.id, period)));
-    // The open periods of a customer that is new here may be many: some hundred months, page by page.
-    for (let from = 0; from < rows.length; from += 10 * PAGE_ROWS) {
-      const some = rows.slice(from, from + 10 * PAGE_ROWS);
-      await store.db.transaction().execute((transaction) => {
-        return insertRows(transaction, 'billing_periods', some, { skipExisting: true });
+    if (page.length > 0) {
+      await store.db.transaction().execute(async (transaction) => {
+        // No calendar moves from here on: periods of the old one beside those of the new one would be billed twice.
+        await lockPrices(transaction);
+        await notePeriods(transaction, await billedCustomers(transaction, now, after, customerId), now);
       });
     }
     const last = page.at(-1);
     if (last === undefined || page.length < PAGE_ROWS) return;
     after = last.id;
+  }
+}
+
+async function notePeriods(
+  transaction: Transaction<Database>,
+  customers: readonly BilledCustomer[],
+  now: Date,
+): Promise<void> {
+  const rows = customers.flatMap((customer) => duePeriods(customer, now).map((period) => toRow(customer.id, period)));
+  // The open periods of a customer that is new here may be many: some hundred months, page by page.
+  for (let from = 0; from < rows.length; from += 10 * PAGE_ROWS) {
+    const some = rows.slice(from, from + 10 * PAGE_ROWS);
+    await insertRows(transaction, 'billing_periods', some, { skipExisting: true });
   }
 }
 
@@ -79,8 +95,8 @@ export async function openPage(
 export async function isRunningForSome(store: BillingStore, name: string): Promise<boolean> {
   const now = new Date(store.clock.nowMs());
   const { rows } = await sql<{ time_zone: string; anchor_day: number; first: Date }>`
-    SELECT time_zone, anchor_day, min(starts_at) AS first FROM customers
-    JOIN subscriptions ON customer_id = id GROUP BY time_zone, anchor_day`.execute(store.db);
+    SELECT time_zone, anchor_day, min(first) AS first FROM customers ${withFirstBilled}
+    WHERE erased_at IS NULL AND first IS NOT NULL GROUP BY time_zone, anchor_day`.execute(store.db);
   const calendars = rows.map((row) => {
     const { end } = periodNamed(name, { timeZone: row.time_zone, anchorDay: row.anchor_day });
     return { end, isBilled: row.first < end };
@@ -116,9 +132,7 @@ async function billedCustomers(
   const only = customerId === undefined ? sql`true` : sql`customers.id = ${customerId}`;
   const { rows } = await sql<BilledCustomer>`
     SELECT customers.id, time_zone, anchor_day, first, first_start, last_end FROM customers
-    CROSS JOIN LATERAL (SELECT least(
-      (SELECT min(starts_at) FROM subscriptions WHERE customer_id = customers.id),
-      (SELECT min(at) FROM manual_lines WHERE customer_id = customers.id)) AS first) AS billed
+    ${withFirstBilled}
     CROSS JOIN LATERAL (SELECT
       (SELECT min(period_start) FROM billing_periods WHERE customer_id = customers.id) AS first_start,
       (SELECT period_end FROM billing_periods WHERE customer_id = customers.id ORDER BY period_start DESC LIMIT 1) AS last_end)
