@@ -175,7 +175,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   }
   const parsed = VARIABLES.safeParse(Object.fromEntries(set));
   if (parsed.success) {
-    problems.push(...keptTooShort(parsed.data), ...halfSecured(parsed.data));
+    problems.push(...keptTooShort(parsed.data), ...halfSecured(parsed.data), ...sharedSeries(parsed.data));
     return problems.length > 0 ? problems : toConfig(parsed.data);
   }
   for (const variable of new Set(parsed.error.issues.map((issue) => String(issue.path[0])))) {
@@ -189,6 +189,13 @@ function keptTooShort(values: z.output<typeof VARIABLES>): ConfigProblem[] {
   const { METERD_RAW_DAYS: days, METERD_LATE_DAYS_MAX: lateDays } = values;
   if (days >= lateDays) return [];
   return [{ variable: 'METERD_RAW_DAYS', value: String(days), allowed: `at least METERD_LATE_DAYS_MAX, ${lateDays}` }];
+}
+
+/** Numbers are counted by their prefix: with one for both, each series would have gaps where the other took a number. */
+function sharedSeries(values: z.output<typeof VARIABLES>): ConfigProblem[] {
+  const { METERD_INVOICE_PREFIX: invoices, METERD_CREDIT_NOTE_PREFIX: creditNotes } = values;
+  if (invoices !== creditNotes) return [];
+  return [{ variable: 'METERD_CREDIT_NOTE_PREFIX', value: creditNotes, allowed: 'another than METERD_INVOICE_PREFIX' }];
 }
 
 /** A port that is meant to be secured is never served in clear text for want of a file. */

@@ -78,6 +78,14 @@ describe('readConfig', () => {
     }
   });
 
+  it('numbers invoices and credit notes in a series each', () => {
+    const prefixes = { METERD_INVOICE_PREFIX: '2026/', METERD_CREDIT_NOTE_PREFIX: '2026/' };
+    expect(problemsOf(prefixes)).toEqual([
+      { variable: 'METERD_CREDIT_NOTE_PREFIX', value: '2026/', allowed: 'another than METERD_INVOICE_PREFIX' },
+    ]);
+    expect(good({ ...prefixes, METERD_CREDIT_NOTE_PREFIX: '2026/C' })).toMatchObject({ creditNotePrefix: '2026/C' });
+  });
+
   it('never shows a password', () => {
     const [problem] = problemsOf({ DATABASE_URL: 'mysql://user:hunter2@host/db' });
     expect(JSON.stringify(problem)).not.toContain('hunter2');
