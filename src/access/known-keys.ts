@@ -38,6 +38,8 @@ export class KnownKeys {
   #hosts = new Map<string, string>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #lookups = 0;
+  /** How many keys were ended by this process: a read that began before the last of them may bring it back. */
+  #ended = 0;
 
   /** @param elapsedMs a clock that never jumps: one that is set forward must not make the set look old, and refuse everybody */
   constructor(source: KeySource, clock: Clock, elapsedMs: () => number = () => performance.now()) {
@@ -48,8 +50,9 @@ export class KnownKeys {
 
   /** Reads the set anew. @throws what the source throws; the old set then stays */
   async refresh(): Promise<void> {
-    const atMs = this.#elapsedMs();
+    const [atMs, ended] = [this.#elapsedMs(), this.#ended];
     const keys = await this.#source.active();
+    if (ended !== this.#ended) return this.refresh();
     this.#keys = new Map();
     this.#hosts = new Map();
     for (const key of keys) this.#add(key);
@@ -63,6 +66,7 @@ export class KnownKeys {
 
   /** Makes a change of this very process count at once. */
   forget(keyId: string): void {
+    this.#ended++;
     this.#keys.delete(keyId);
     this.#misses.delete(keyId);
   }
@@ -109,13 +113,15 @@ export class KnownKeys {
       throw new NotNow('unavailable', 1000, `${LOOKUPS_MAX} unknown keys are being looked up already`);
     }
     this.#lookups++;
+    const ended = this.#ended;
     try {
       const key = await find();
       if (key === undefined) this.#misses.set(name, true);
-      else this.#add(key);
+      else if (ended === this.#ended) this.#add(key);
       return key;
-    } catch (reason) {
-      throw new NotNow('unavailable', REFRESH_MS, `key ${name} cannot be looked up now: ${String(reason)}`);
+    } catch {
+      // Why, the log has: the set is read from the same place. Whoever asks here has shown no credential that is known.
+      throw new NotNow('unavailable', REFRESH_MS, `key ${name} cannot be looked up now`);
     } finally {
       this.#lookups--;
     }

@@ -77,6 +77,24 @@ describe('KnownKeys', () => {
     await expect(known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unauthenticated' });
   });
 
+  it('drops a key that is revoked while the set is read, or the key itself', async () => {
+    const { known, state } = keysIn([stored]);
+    const refreshing = known.refresh();
+    state.keys = [];
+    known.forget(credential.keyId);
+    await refreshing;
+    await expect(known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unauthenticated' });
+
+    const late = keysIn([]);
+    await late.known.refresh();
+    late.state.keys = [stored];
+    const looking = late.known.authenticate(bearer);
+    late.state.keys = [];
+    late.known.forget(credential.keyId);
+    await looking;
+    await expect(late.known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unauthenticated' });
+  });
+
   it('finds a key that was made after the last refresh', async () => {
     const { known, state } = keysIn([]);
     await known.refresh();
@@ -100,7 +118,8 @@ describe('KnownKeys', () => {
     expect((await known.authenticate(bearer)).keyId).toBe(credential.keyId);
     // Of a key that is not in the set nobody can tell now: that is no refusal.
     const unknown = `Bearer ${formatCredential(newCredential())}`;
-    await expect(known.authenticate(unknown)).rejects.toMatchObject({ kind: 'unavailable' });
+    const refused = await known.authenticate(unknown).catch((reason: unknown) => reason);
+    expect(refused).toMatchObject({ kind: 'unavailable', message: expect.not.stringContaining('away') });
     state.nowMs += 1;
     await expect(known.authenticate(bearer)).rejects.toMatchObject({ kind: 'unavailable' });
   });
