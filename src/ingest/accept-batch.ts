@@ -206,9 +206,9 @@ export class Ingest {
       recent.end(number);
       return;
     }
-    // Set before anything is awaited: a duplicate that comes in meanwhile has to find it.
-    sync.done = spool.append(encodeRecord(rows.block(), touched));
     try {
+      // Set before anything is awaited: a duplicate that comes in meanwhile has to find it.
+      sync.done = spool.append(encodeRecord(rows.block(), touched));
       await sync.done;
     } catch (reason) {
       recent.forget(new RowScan(rows.block()), number);

@@ -5,14 +5,14 @@ import { SendMetricsBatchRequestSchema } from '../../gen/billing/v1/collector_pb
 import { type BillingMetrics, CounterTemporality } from '../../gen/billing/v1/metrics_pb.ts';
 import { type Batch, Ingest } from '../../src/ingest/accept-batch.ts';
 import { RecentWindows } from '../../src/ingest/dedup.ts';
-import type { Backfilled } from '../../src/ingest/intake.ts';
+import type { Appender, Backfilled } from '../../src/ingest/intake.ts';
 import { decodeRecord, windowsOf } from '../../src/ingest/record.ts';
 import type { RefusedBatch } from '../../src/ingest/refused.ts';
 import { readRows } from '../../src/ingest/row-scan.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 import { HeldSpool, isSettled } from './held-spool.ts';
 
-function ingestOn(spool: HeldSpool, keysMax = 1000) {
+function ingestOn(spool: Appender, keysMax = 1000) {
   const accepted: string[] = [];
   const backfilled: Backfilled[] = [];
   const refused: RefusedBatch[] = [];
@@ -77,6 +77,21 @@ describe('Ingest', () => {
     expect((await both).map((each) => each.status)).toEqual(['rejected', 'rejected']);
     const again = ingest.accept(batchOf(aWindow()), anySender);
     spool.syncs[1]?.resolve();
+    expect(await again).toMatchObject({ accepted: 1, duplicate: 0 });
+  });
+
+  it('takes a window when it is sent again that did not come as far as the spool', async () => {
+    const held = new HeldSpool();
+    const { ingest } = ingestOn({
+      append: (payload) => {
+        if (held.payloads.length > 0) return held.append(payload);
+        held.payloads.push(Buffer.alloc(0));
+        throw new RangeError('Array buffer allocation failed');
+      },
+    });
+    await expect(ingest.accept(batchOf(aWindow()), anySender)).rejects.toThrow('allocation');
+    const again = ingest.accept(batchOf(aWindow()), anySender);
+    held.syncs[0]?.resolve();
     expect(await again).toMatchObject({ accepted: 1, duplicate: 0 });
   });
 
