@@ -41,6 +41,6 @@ function endlessSpool(spec: FleetSpec): Drainable<number> {
     read: async () => ({ payloads: Array.from({ length: RECORDS_AT_ONCE }, record), end: number }),
     waitForRecords: async () => undefined,
     markApplied: async () => undefined,
-    stats: () => ({ unappliedRecords: 1, unappliedBytes: 1 }),
+    stats: () => ({ lastRecord: 1, appliedRecord: 0, unappliedRecords: 1, unappliedBytes: 1 }),
   };
 }

@@ -57,11 +57,11 @@ export class ClickHouseWriter<Position> {
   readonly #breaker: CircuitBreaker;
   readonly #stop = new AbortController();
   readonly #giveUp = new AbortController();
-  readonly #waiters = new Set<{ readonly records: number; readonly resolve: () => void }>();
+  /** By the record that is to be stored. */
+  readonly #waiters = new Set<{ readonly record: number; readonly resolve: () => void }>();
   /** Records that are set aside, by their places behind the spool's mark. */
   readonly #leftOut = new Map<number, { readonly file: string; readonly rows: number; readonly reason: unknown }>();
   readonly #memory = new SendMemory();
-  #appliedRecords = 0;
   #underWaySinceMs: number | undefined;
   #running: Promise<void> | undefined;
 
@@ -116,12 +116,12 @@ export class ClickHouseWriter<Position> {
    * @throws the signal's reason, where it fires first
    */
   async settle(signal: AbortSignal): Promise<void> {
-    const records = this.#appliedRecords + this.#options.spool.stats().unappliedRecords;
-    if (this.#appliedRecords >= records) return;
+    const { lastRecord: record } = this.#options.spool.stats();
+    if (this.#isStored(record)) return;
     // A signal that has fired tells its listeners nothing: stopping would wait for ever.
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiter = { records, resolve };
+    const waiter = { record, resolve };
     const onAbort = (): void => reject(signal.reason);
     this.#waiters.add(waiter);
     signal.addEventListener('abort', onAbort, { once: true });
@@ -145,6 +145,7 @@ export class ClickHouseWriter<Position> {
       this.#underWaySinceMs = startedMs;
       const storedBytes = await this.#store();
       this.#underWaySinceMs = undefined;
+      for (const { record, resolve } of this.#waiters) if (this.#isStored(record)) resolve();
       const waitingBytes = storedBytes > 0 ? spool.stats().unappliedBytes : 0;
       await pause(this.#pace.pauseMs(storedBytes, waitingBytes), signal);
       if (waitingBytes > this.#pace.insertBytes) this.#pace.rate(storedBytes, performance.now() - startedMs);
@@ -179,9 +180,13 @@ export class ClickHouseWriter<Position> {
     if (!this.#giveUp.signal.aborted) this.#options.onFailed(failure, reason);
   }
 
+  /** Whether a record and all before it are stored, or can no longer be read, which the spool has told. */
+  #isStored(record: number): boolean {
+    const { appliedRecord, unappliedRecords } = this.#options.spool.stats();
+    return appliedRecord >= record || unappliedRecords === 0;
+  }
+
   #marked(records: number): void {
-    this.#appliedRecords += records;
-    for (const waiter of this.#waiters) if (this.#appliedRecords >= waiter.records) waiter.resolve();
     const leftOut = [...this.#leftOut];
     this.#leftOut.clear();
     for (const [place, aside] of leftOut) {

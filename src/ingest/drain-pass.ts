@@ -21,7 +21,13 @@ export interface Drainable<Position> {
   waitForRecords(signal: AbortSignal): Promise<void>;
   /** Records durably that everything before `end` is stored. */
   markApplied(end: Position): Promise<void>;
-  stats(): { readonly unappliedRecords: number; readonly unappliedBytes: number };
+  /** Records by their numbers, which rise. Those that are lost have one too: nobody can wait for so many records. */
+  stats(): {
+    readonly lastRecord: number;
+    readonly appliedRecord: number;
+    readonly unappliedRecords: number;
+    readonly unappliedBytes: number;
+  };
 }
 
 /**

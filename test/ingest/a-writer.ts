@@ -36,8 +36,10 @@ export class ListedSpool {
   }
 
   stats() {
-    const left = this.#payloads.slice(this.marks.at(-1) ?? 0);
-    return { unappliedRecords: left.length, unappliedBytes: left.reduce((sum, payload) => sum + payload.length, 0) };
+    const appliedRecord = this.marks.at(-1) ?? 0;
+    const left = this.#payloads.slice(appliedRecord);
+    const unappliedBytes = left.reduce((sum, payload) => sum + payload.length, 0);
+    return { lastRecord: this.#payloads.length, appliedRecord, unappliedRecords: left.length, unappliedBytes };
   }
 }
 

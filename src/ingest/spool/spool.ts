@@ -46,6 +46,9 @@ export type SpoolState = 'open' | 'failed' | 'closed';
 
 export interface SpoolStats {
   readonly state: SpoolState;
+  /** The last record that is on disk, and the last one that is marked as applied. */
+  readonly lastRecord: number;
+  readonly appliedRecord: number;
   readonly unappliedRecords: number;
   readonly unappliedBytes: number;
   /** 0 where nothing is unapplied; to the second. */
@@ -216,6 +219,8 @@ export class Spool {
     const oldestMs = unapplied.records > 0 ? this.#times.oldestMs : undefined;
     return {
       state: this.state,
+      lastRecord: this.#commit.lastRecord,
+      appliedRecord: this.#mark.mark.applied.record,
       unappliedRecords: unapplied.records,
       unappliedBytes: unapplied.bytes,
       oldestUnappliedAgeMs: oldestMs === undefined ? 0 : Math.max(0, this.#settings.clock.nowMs() - oldestMs),
