@@ -239,11 +239,6 @@ async function startCollecting(
   if (!config.roles.has('collector')) return { collector: undefined, live: undefined };
   const live = new LiveHub({ clock, subscribersMax: config.liveSubscribersMax });
   const backfills = new BackfillAudit(postgres.db, clock);
-  const flushing = repeat(
-    () => backfills.flush(),
-    BACKFILL_FLUSH_MS,
-    (reason) => events.auditNotWritten(reason),
-  );
   const refused = new RefusedWindows({
     clickhouse,
     isThere: () => collector.clickHouse().circuit === 'closed',
@@ -264,6 +259,12 @@ async function startCollecting(
     onCircuit: (change) => events.circuitChanged('clickhouse', change),
     onSetAside: (file, rows, reason) => events.rowsSetAside(file, rows, reason),
   });
+  // Only now: where the spool cannot be opened, nobody would stop these, and the process would not end.
+  const flushing = repeat(
+    () => backfills.flush(),
+    BACKFILL_FLUSH_MS,
+    (reason) => events.auditNotWritten(reason),
+  );
   const storingRefused = repeat(
     () => refused.flush(),
     REFUSED_FLUSH_MS,
