@@ -168,9 +168,10 @@ export const VARIABLE_NAMES: readonly string[] = Object.keys(VARIABLES.shape);
 export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config | ConfigProblem[] {
   const set = Object.entries(environment).filter(([, value]) => value !== undefined && value !== '');
   const problems: ConfigProblem[] = [];
-  for (const [variable, value] of set) {
+  for (const [variable] of set) {
     if (variable.startsWith('METERD_') && !VARIABLE_NAMES.includes(variable)) {
-      problems.push({ variable, value: value ?? '', allowed: `one of the known names: ${VARIABLE_NAMES.join(', ')}` });
+      // Whatever has no name here may be a secret: METERD_KEY, which commands are given, is one.
+      problems.push({ variable, value: '…', allowed: `one of the known names: ${VARIABLE_NAMES.join(', ')}` });
     }
   }
   const parsed = VARIABLES.safeParse(Object.fromEntries(set));
@@ -259,5 +260,5 @@ function toConfig(values: z.output<typeof VARIABLES>): Config {
 
 /** A URL in a message must not spread the password in it. */
 function hidePassword(value: string): string {
-  return value.replace(/(:\/\/[^:@/]*:)[^@]*@/, '$1…@');
+  return value.replace(/(:\/\/[^:@/]*:).*@/, '$1…@');
 }

@@ -48,7 +48,7 @@ describe('readConfig', () => {
       METERD_ROLLUP_SCHEDULE: 'every minute or so',
     });
     expect(problems.map(({ variable, value }) => [variable, value])).toEqual([
-      ['METERD_LISTN', 'x'],
+      ['METERD_LISTN', '…'],
       ['METERD_LISTEN', '127.0.0.1:65536'],
       ['METERD_ROLES', 'collector,billing'],
       ['CLICKHOUSE_URL', 'tcp://x'],
@@ -87,8 +87,12 @@ describe('readConfig', () => {
   });
 
   it('never shows a password', () => {
-    const [problem] = problemsOf({ DATABASE_URL: 'mysql://user:hunter2@host/db' });
-    expect(JSON.stringify(problem)).not.toContain('hunter2');
+    for (const password of ['hunter2', 'a@hunter2', 'a:hunter2', 'a/hunter2']) {
+      const [problem] = problemsOf({ DATABASE_URL: `mysql://user:${password}@host/db` });
+      expect(problem).toMatchObject({ variable: 'DATABASE_URL', value: 'mysql://user:…@host/db' });
+    }
+    // What the command line is given, in the same shell.
+    expect(JSON.stringify(problemsOf({ METERD_KEY: 'meterd_1_hunter2' }))).not.toContain('hunter2');
   });
 
   it('has every variable in the table of the README', () => {
