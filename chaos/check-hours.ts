@@ -115,7 +115,7 @@ class HourFindings {
       this.#fleet.window({ batch, index }).quantities.forEach((value, at) => (sums[at] = (sums[at] ?? 0) + value));
     }
     if (hour === undefined) return;
-    this.sums.add(customerId, windows, sums);
+    this.sums.add(customerId, startMs, windows, sums);
     this.twice += Number(hour.twice);
     const isRight = hour.odd === '0' && Number(hour.hour_ms) === startMs && hour.customer === customerId;
     if (isRight && hour.quantities.join() === sums.join()) return;

@@ -10,6 +10,8 @@ const POLL_MS = 20;
 const DRAIN_TIMEOUT_MS = 120_000;
 /** How many are named of what is wrong; the figures count all. */
 const NAMED_MAX = 5;
+/** How long every window of a fleet lasts. */
+const MINUTE_NANOS = '60000000000';
 
 /** What is stored and billed, held against what was sent and acknowledged. All but `acknowledged` and `wrong` must be 0. */
 export interface Checked {
@@ -28,6 +30,7 @@ export interface Checked {
 interface StoredRow {
   readonly vm_id: string;
   readonly start_ms: string;
+  readonly nanos: string;
   readonly customer: string;
   readonly hashes: string;
   readonly quantities: readonly string[];
@@ -104,16 +107,22 @@ class Findings {
       this.tell(`${what} was never sent`);
       return;
     }
-    const { customerId, quantities } = this.fleet.window(place);
+    const { customerId, startMs, quantities } = this.fleet.window(place);
     if (row.hashes !== '1') {
       this.twice++;
       this.tell(`${what} is stored with ${row.hashes} values`);
-    } else if (customerId !== row.customer || quantities.join() !== row.quantities.join()) {
+    } else if (
+      row.nanos !== MINUTE_NANOS ||
+      customerId !== row.customer ||
+      quantities.join() !== row.quantities.join()
+    ) {
       this.invented++;
-      this.tell(`${what} is stored with ${row.quantities.join()}, not ${quantities.join()}`);
+      this.tell(
+        `${what} is stored for ${row.nanos} ns of ${row.customer} with ${row.quantities.join()}, not ${quantities.join()}`,
+      );
     }
     this.#seen.add(`${place.batch}/${place.index}`);
-    this.sums.add(customerId, 1, quantities);
+    this.sums.add(customerId, startMs, 1, quantities);
   }
 
   lost(): number {
@@ -136,6 +145,7 @@ class Findings {
 async function* storedRows(clickhouse: ClickHouseClient, name: string): AsyncGenerator<StoredRow> {
   const answer = await clickhouse.query({
     query: `SELECT vm_id, toUnixTimestamp64Milli(window_start) AS start_ms, any(customer_id) AS customer,
+        toString(toUnixTimestamp64Nano(window_end) - toUnixTimestamp64Nano(window_start)) AS nanos,
         uniqExact(value_hash) + uniqExact(customer_id) - 1 AS hashes,
         [${QUANTITY_COLUMNS.map((column) => `any(${column})`).join(', ')}] AS quantities
       FROM windows WHERE startsWith(vm_id, {prefix: String}) GROUP BY vm_id, window_start, window_end`,
