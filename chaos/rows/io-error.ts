@@ -57,7 +57,10 @@ export const ioError: Row = {
       const meterd = await site.start(environment);
       const client = new SendClient(meterd.url, await site.collectorKey(meterd), LANES);
       const exited = once(meterd.child, 'exit');
+      const before = log.acknowledged.size;
       const loading = load.run(client, { signal: new AbortController().signal, untilBroken: true });
+      // The first calls of a process take longest, and a fault before them would try nothing.
+      while (log.acknowledged.size === before && meterd.child.exitCode === null) await wait(1);
       await wait(random.between(20, 200));
       const fault = random.pick(FAULTS);
       const control = ['-f', controlPath, '-c', `enable name=${fault},failinfo=${EIO}`, String(meterd.child.pid)];
@@ -83,6 +86,7 @@ export const ioError: Row = {
     totals.wrong.push(...load.wrong);
     return totals.finding(counts, {
       faults: { atLeast: trials },
+      acknowledged: { atLeast: trials * WINDOWS_PER_BATCH },
       acksOfLaterCalls: NONE,
       lastAckMsMax: { atMost: LAST_ACK_MS_MAX },
       notStopped: NONE,

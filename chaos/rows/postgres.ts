@@ -26,6 +26,7 @@ const ASK_AGAIN = { attemptsMax: 10, delayMs: 100, delayMsMax: 1000 };
 const CLOSE_AGAIN = { attemptsMax: 600, delayMs: 100, delayMsMax: 100 };
 /** Of so many of a hundred writes of invoices and postings the transaction fails as if another had come between. */
 const SERIALIZATION_PERCENT = 3;
+const LOOK_MS = 20;
 
 export const postgres: Row = {
   name: 'postgres',
@@ -40,24 +41,39 @@ export const postgres: Row = {
     const plans = clientOf(PlanService, meterd.url, meterd.adminKey);
     await plans.publishPlan({ planId: PLAN, currency: 'USD', rates: RATES, validFrom: timestampFromMs(VALID_FROM_MS) });
     const client = new SendClient(meterd.url, await site.collectorKey(meterd));
-    const counts = { kills: 0, customers: 0, notProved: 0, acksWhileAway: 0, runsFailed: 0, askedAgain: 0 };
+    const counts = {
+      kills: 0,
+      customers: 0,
+      notProved: 0,
+      acksWhileAway: 0,
+      runsFailed: 0,
+      failedWrites: 0,
+      askedAgain: 0,
+    };
     for (; counts.kills < trials; counts.kills++) {
       const fleet = new Fleet({ name: `pg${counts.kills}`, seed, windowsPerBatch: CUSTOMERS, customers: CUSTOMERS });
-      for (let batch = 0; batch < BATCHES; batch++) await client.send(fleet.request(batch));
+      for (let batch = 0; batch < BATCHES; batch++) {
+        const answer = await client.send(fleet.request(batch));
+        if (answer.kind !== 'acknowledged') throw new Error(`batch ${batch} is ${JSON.stringify(answer)}`);
+      }
       await subscribe(meterd, fleet);
       await untilDrained(meterd);
       const onFailed = (reason: unknown): void => {
         counts.runsFailed++;
         if (counts.runsFailed % 100 === 0) context.note(`${counts.runsFailed} runs have failed: ${messageOf(reason)}`);
       };
-      const closing = close(meterd, periodOf(fleet), onFailed);
+      const ended = new AbortController();
+      const closing = close(meterd, periodOf(fleet), onFailed).finally(() => ended.abort());
       await wait(random.between(0, 400));
       await site.engines.killPostgres();
       if ((await client.send(fleet.request(BATCHES))).kind === 'acknowledged') counts.acksWhileAway++;
       await site.engines.startPostgres();
       await failToSerialize(site, true);
       await wait(random.between(0, 400));
+      // Where the run is late, none has failed yet.
+      while (!ended.signal.aborted && (await countFailedWrites(site)) === counts.failedWrites) await wait(LOOK_MS);
       await failToSerialize(site, false);
+      counts.failedWrites = await countFailedWrites(site);
       await closing;
       counts.customers += CUSTOMERS;
       // The batch that came while PostgreSQL was away may touch hours after the last rollup, and a proof waits for that.
@@ -73,6 +89,7 @@ export const postgres: Row = {
       limit: {
         kills: { atLeast: trials },
         runsFailed: { atLeast: 1 },
+        failedWrites: { atLeast: 1 },
         acksWhileAway: { atLeast: trials },
         notProved: NONE,
         missing: NONE,
@@ -133,10 +150,13 @@ async function countUnproved({ url, adminKey }: MeterdProcess, fleet: Fleet, onA
 async function failToSerialize(site: Site, fails: boolean): Promise<void> {
   const tables = ['invoices', 'ledger_postings', 'audit_records'];
   await asSuperuser(site, async (db) => {
+    // A sequence alone remembers what a transaction did that then failed.
+    await db.query('CREATE SEQUENCE IF NOT EXISTS chaos_failed_writes');
     await db.query(
       `CREATE OR REPLACE FUNCTION chaos_fail() RETURNS trigger LANGUAGE plpgsql AS $$
        BEGIN
          IF random() * 100 < ${SERIALIZATION_PERCENT} THEN
+           PERFORM nextval('chaos_failed_writes');
            RAISE EXCEPTION 'could not serialize access' USING ERRCODE = 'serialization_failure';
          END IF;
          RETURN NULL;
@@ -152,6 +172,11 @@ async function failToSerialize(site: Site, fails: boolean): Promise<void> {
   });
 }
 
+function countFailedWrites(site: Site): Promise<number> {
+  const query = 'SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS count FROM chaos_failed_writes';
+  return asSuperuser(site, (db) => countBy(db, query));
+}
+
 interface Books {
   readonly invoices: number;
   /** Customers and periods with more than one invoice. */
@@ -164,27 +189,29 @@ interface Books {
 
 /** The oracle's own queries. */
 async function readBooks(site: Site): Promise<Books> {
-  const count = async (db: Client, query: string): Promise<number> => {
-    const { rows } = await db.query<{ count: string }>(query);
-    return Number(rows[0]?.count);
-  };
   return asSuperuser(site, async (db) => ({
-    invoices: await count(db, `SELECT count(*) FROM invoices WHERE state = 'final'`),
-    twice: await count(
+    invoices: await countBy(db, `SELECT count(*) FROM invoices WHERE state = 'final'`),
+    twice: await countBy(
       db,
       `SELECT count(*) FROM (SELECT 1 FROM invoices GROUP BY customer_id, period_start HAVING count(*) > 1) AS twice`,
     ),
-    unbalanced: await count(
+    unbalanced: await countBy(
       db,
       `SELECT count(*) FROM (
          SELECT 1 FROM ledger_postings GROUP BY transaction_id, currency HAVING sum(amount) <> 0) AS unbalanced`,
     ),
-    numbersMissing: await count(
+    numbersMissing: await countBy(
       db,
-      `SELECT coalesce(max(right(number, 6)::bigint), 0) - count(DISTINCT number) AS count FROM invoices
+      `SELECT coalesce(max(right(number, 6)::bigint), 0) + count(*) - 2 * count(DISTINCT number) AS count FROM invoices
        WHERE number IS NOT NULL`,
     ),
   }));
+}
+
+/** @param query has one row, with one column `count` */
+async function countBy(db: Client, query: string): Promise<number> {
+  const { rows } = await db.query<{ count: string }>(query);
+  return Number(rows[0]?.count);
 }
 
 async function asSuperuser<T>(site: Site, work: (db: Client) => Promise<T>): Promise<T> {
