@@ -135,6 +135,53 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     trials: 1,
   },
   {
+    name: 'what a start finds in the spool taken for stored',
+    file: 'src/ingest/spool/spool.ts',
+    text: '    await shelf.retire(mark.mark.applied);\n',
+    becomes: `    const end = { record: spool.#commit.lastRecord, segment: recovered.lastSegment, offset: 2 ** 40 };
+    await spool.#writeMark(end);
+`,
+    row: 'kill',
+    trials: 4,
+  },
+  {
+    name: 'an error of the disk taken for none',
+    file: 'src/ingest/spool/group-commit.ts',
+    text: `      await this.#poison(segment, reason);
+      throw isNoSpace(reason) ? noSpace() : reason;
+`,
+    becomes: '      if (isNoSpace(reason)) throw noSpace();\n',
+    row: 'io-error',
+    trials: 3,
+  },
+  {
+    name: 'a key asked for at each call, so that an ack needs PostgreSQL',
+    file: 'src/access/known-keys.ts',
+    text: 'const key = this.#known(keyId) ?? (await',
+    becomes: 'const key = (await',
+    row: 'postgres',
+    trials: 1,
+  },
+  {
+    name: 'numbers of invoices counted on in memory, where a transaction that fails does not take them back',
+    file: 'src/billing/invoice/numbers.ts',
+    text: '  const first = BigInt(last_number) - BigInt(count) + 1n;\n',
+    becomes: `  const memory: { last?: bigint } = (takeNumbers as object);
+  const first = (memory.last ?? BigInt(last_number) - BigInt(count)) + 1n;
+  memory.last = first + BigInt(count) - 1n;
+`,
+    row: 'postgres',
+    trials: 5,
+  },
+  {
+    name: 'an hour computed anew under a clock that was set back does not count',
+    file: 'src/usage/rollup.ts',
+    text: '  return now > last ? now : last + 1n;\n',
+    becomes: '  return last < 0n ? last : now;\n',
+    row: 'clock',
+    trials: 6,
+  },
+  {
     name: 'sums without collapsing keys',
     file: 'src/usage/hour-rows.ts',
     text: 'AS is_plain\n',

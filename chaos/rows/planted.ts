@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { PLANTED_BUGS, type PlantedBug } from '../planted-bugs.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const COPIED = ['src', 'gen', 'chaos', 'test', 'bench', 'demo', 'package.json'];
 const ROW_TIMEOUT_MS = 900_000;
+const LOAD_TIMEOUT_MS = 60_000;
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** What a row of the copy found. `undefined`: it could not be tried. */
@@ -49,7 +51,7 @@ async function makeCopy(folder: string): Promise<void> {
   await symlink(join(CHECKOUT, 'node_modules'), join(folder, 'node_modules'));
 }
 
-/** @throws Error where the text is not in the file exactly once: the bug was not planted */
+/** @throws Error where the text is not in the file exactly once, or the file does not load with the bug: it was not planted */
 async function withBug<T>(copy: string, bug: PlantedBug, work: () => Promise<T>): Promise<T> {
   const path = join(copy, bug.file);
   const before = await readFile(path, 'utf8');
@@ -60,10 +62,18 @@ async function withBug<T>(copy: string, bug: PlantedBug, work: () => Promise<T>)
     before.replace(bug.text, () => bug.becomes),
   );
   try {
+    // A row that cannot even start has caught nothing.
+    await load(path);
     return await work();
   } finally {
     await writeFile(path, before);
   }
+}
+
+/** @throws Error with what is wrong with it */
+async function load(path: string): Promise<void> {
+  const code = `await import(${JSON.stringify(pathToFileURL(path).href)})`;
+  await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code], { timeout: LOAD_TIMEOUT_MS });
 }
 
 function runRow(copy: string, row: string, trials: number, seed: number): Promise<Verdict> {
