@@ -116,7 +116,7 @@ beforeAll(async () => {
   made = await backUp(backupFolder);
   await live.stop();
   acknowledged.after = live.acknowledged();
-}, 120_000);
+}, 300_000);
 
 it('brings everything back that was acknowledged before, and proves every invoice', async () => {
   expect([made.code, made.stderr]).toEqual([0, expect.stringContaining('Writing files')]);
@@ -151,7 +151,7 @@ it('brings everything back that was acknowledged before, and proves every invoic
   const close = (): Promise<string> => closeMonth(again, example).then(() => 'closed', String);
   await expect.poll(close, { timeout: 20_000 }).toBe('closed');
   expect((await readUsage(again, example)).total).toEqual((await readUsage(meterd, example)).total);
-}, 180_000);
+}, 300_000);
 
 it('goes into new databases only', async () => {
   expect(await restore(backupFolder, { METERD_DATA_DIR: meterd.dataDir, ...urls })).toMatchObject({

@@ -152,4 +152,4 @@ it('loses nothing, bills nothing twice and goes on when one of two is killed', a
   expect(await invoices.verifyInvoice({ invoiceId: invoice.number })).toMatchObject({ proved: true });
   const ledger = clientOf(LedgerService, back.url, back.adminKey);
   expect((await ledger.getBalances({ accountPrefix: 'receivable:' })).balances).toMatchObject([{ amount: '19.06' }]);
-}, 180_000);
+}, 300_000);

@@ -80,4 +80,4 @@ it('loses nothing that was acknowledged and bills nothing twice when it is kille
   expect(usage.completeness).toMatchObject({ ratio: '1', gaps: 0n, conflicts: 0n });
   expect(await readInvoice(third, example)).toMatchObject({ total: '247.86', number: 'INV-000001' });
   expect(await stopMeterd(third)).toBe(0);
-}, 120_000);
+}, 300_000);
