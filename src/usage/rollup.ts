@@ -11,8 +11,11 @@ import { Session } from './session.ts';
 import { sourcesByCustomer } from './sources.ts';
 import { touchUsersOfUnnamed } from './unnamed-notices.ts';
 import {
+  ALL_HOURS,
   AMONG_TOUCHED,
+  DRAINS_MAX,
   drainsOf,
+  NOBODY,
   removeTouches,
   type TouchedHour,
   touchedHours,
@@ -41,8 +44,6 @@ const PAIRS_MAX = 5_000;
 const ID_BYTES_MAX = 96 * 1024;
 const WINDOWS_MAX = 8_000_000;
 const DAY_SECONDS = 24 * HOUR_SECONDS;
-/** A pair touched by more drains than this stays touched by the rest, and is computed again in the next run. */
-const DRAINS_MAX = 100_000;
 
 /**
  * Computes every touched (customer, hour) anew from raw windows and replaces its rows. Touches are removed last, and
@@ -51,22 +52,47 @@ const DRAINS_MAX = 100_000;
  * @throws what ClickHouse reports; the signal's reason
  */
 export async function rollUp(options: RollUpOptions): Promise<RollUpResult> {
+  const { hours, rows, hasMoved } = await rollUpTouched(options);
+  const hasTold = await touchUsersOfUnnamed(options.clickhouse, options.signal);
+  if (!hasTold && !hasMoved) return { hours, rows };
+  // Once, and not until nothing is left: under a steady stream of notices a run would never end.
+  const more = await rollUpTouched(options);
+  return { hours: hours + more.hours, rows: rows + more.rows };
+}
+
+/** `hasMoved`: hours were touched that may lie before those that it had come to. */
+type Pass = RollUpResult & { readonly hasMoved: boolean };
+
+/** Of customers alone: of nobody there is nothing to compute. */
+async function rollUpTouched(options: RollUpOptions): Promise<Pass> {
   const { clickhouse, signal, pairsMax = PAIRS_MAX } = options;
-  let hours = 0;
-  let rows = 0;
-  let after: TouchedHour | undefined;
-  await touchUsersOfUnnamed(clickhouse, signal);
-  await touchMovedBoots(clickhouse, signal);
+  let [hours, rows, hasMoved] = [0, 0, false];
+  let after: TouchedHour | undefined = { customerId: NOBODY, hour: ALL_HOURS.until };
   for (;;) {
     const first = await touchedHours(clickhouse, after, pairsMax, signal);
     const touched = sendable(first);
-    const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
-    for (const together of readTogether(touched)) rows += await compute(options, together);
-    if (touched.length > 0) await removeTouches(clickhouse, touched, drainIds, signal);
+    if (touched.length > 0) {
+      const done = await workOff(options, touched);
+      rows += done.rows;
+      hasMoved ||= done.hasMoved;
+    }
     hours += touched.length;
     after = touched.at(-1);
-    if (first.length < pairsMax && touched.length === first.length) return { hours, rows };
+    if (first.length < pairsMax && touched.length === first.length) return { hours, rows, hasMoved };
   }
+}
+
+/** What is stored of the pairs from here on is counted, or keeps its touch. */
+async function workOff(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<Omit<Pass, 'hours'>> {
+  const { clickhouse, signal } = options;
+  const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
+  let [rows, hasMoved] = [0, false];
+  for (const together of readTogether(touched)) {
+    if (await touchMovedBoots(clickhouse, together, signal)) hasMoved = true;
+    rows += await compute(options, together);
+  }
+  await removeTouches(clickhouse, touched, drainIds, signal);
+  return { rows, hasMoved };
 }
 
 /** The first of the pairs, as many as one request may name. */

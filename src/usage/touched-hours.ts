@@ -8,10 +8,16 @@ export interface TouchedHour {
   readonly hour: number;
 }
 
+/** The customer of hours that a notice without one touched. */
+export const NOBODY = '';
+/** Every hour that there is, in Unix seconds: `DateTime` has 32 bits. */
+export const ALL_HOURS = { from: 0, until: 2 ** 32 - 1 };
+/** An hour touched by more drains than this stays touched by the rest, and is computed again in the next run. */
+export const DRAINS_MAX = 100_000;
 /** Drain ids in one DELETE; they travel in the request's address, of which ClickHouse takes 1 MiB. */
 const DELETE_DRAINS_MAX = 5_000;
 
-/** The first touched hours behind `after`, by customer and hour. */
+/** The first touched hours behind `after`, by customer and hour: those of nobody come first. */
 export async function touchedHours(
   clickhouse: ClickHouseClient,
   after: TouchedHour | undefined,

@@ -4,8 +4,12 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { customerUsage } from '../../src/usage/customer-usage.ts';
 import { rollUp } from '../../src/usage/rollup.ts';
 import type { UsageSpan } from '../../src/usage/span-usage.ts';
+import { touchMovedBoots } from '../../src/usage/moved-boots.ts';
+import { select } from '../../src/usage/select.ts';
+import { touchHours } from '../../src/usage/touched-hours.ts';
 import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
 import { clickHouseForTest } from '../database.ts';
+import { meanwhile } from './meanwhile.ts';
 import { minute, type Reading, reading, storeNotices, storeReadings, touchAround } from './readings.ts';
 import { BASE, HOUR, MINUTE, report, store } from './stored.ts';
 
@@ -13,7 +17,9 @@ const { client } = await clickHouseForTest();
 const { signal } = new AbortController();
 const billing = new UsageForBilling(client);
 const LIFETIME = 10n ** 18n;
-const run = () => rollUp({ clickhouse: client, clock: systemClock, signal });
+const run = (clickhouse = client) => rollUp({ clickhouse, clock: systemClock, signal });
+/** In the statement that looks which hours to compute. */
+const NEXT_HOURS = 'GROUP BY customer_id, touched_hours.hour';
 
 function usageNow(customerId: string) {
   const request = { customerId, startNanos: BASE, endNanos: BASE + 4n * HOUR, groupBy: ['hour'] as const };
@@ -168,6 +174,65 @@ it.each([
   expect(await stored()).toEqual([[1n + 2n, 3n]]);
 });
 
+it('3: a first reading of a boot that comes hours late, while the rollup begins, is heeded like any other', async () => {
+  const customerId = randomUUID();
+  await storeReadings(
+    client,
+    some(customerId, [
+      [298, LIFETIME],
+      [300, LIFETIME + 1n],
+      [302, 40n, boot2],
+      [303, 42n, boot2],
+    ]),
+  );
+  await touchAround(client, customerId, [minute(300)]);
+  await run();
+  await touchAround(client, customerId, [minute(600)]);
+  const comes = async () => {
+    await storeReadings(client, some(customerId, [[60, 30n, boot2]]));
+    await touchAround(client, customerId, [minute(60), minute(120)]);
+  };
+  await run(meanwhile(client, NEXT_HOURS, comes));
+  const span = { startNanos: BASE, endNanos: BASE + 9n * HOUR, gapPolicy: 'skip', gapSecondsMax: 600 } as const;
+  const [[usage] = []] = await billing.readUsage([{ customerId, spans: [span] }], signal);
+  expect(usage?.map(({ observed }) => observed.cpuTimeNanos)).toEqual([1n + 2n]);
+});
+
+it('3: hours of a late reading that is no first one of its boot are computed, and none behind them', async () => {
+  const customerId = randomUUID();
+  const hourly = Array.from({ length: 9 }, (_, hour) => [hour * 60 + 5, LIFETIME + BigInt(hour)] as const);
+  await storeReadings(client, some(customerId, hourly));
+  await touchAround(client, customerId, [minute(0), minute(180), minute(360), minute(540)]);
+  await run();
+  await storeReadings(client, some(customerId, [[130, LIFETIME + 2n]]));
+  await touchAround(client, customerId, [minute(130)]);
+  expect(await run()).toMatchObject({ hours: 3 });
+  expect(await run()).toMatchObject({ hours: 0 });
+});
+
+it('3: late first readings of very many VMs are looked through in parts, none of them twice', async () => {
+  const customerId = randomUUID();
+  const vms = Array.from({ length: 4 }, (_, index) => `vm-${index}`);
+  const hourOf = (at: number) => Number(minute(at) / 1_000_000_000n / 3600n) * 3600;
+  const readings = vms.flatMap((vmId, index) => [
+    reading(customerId, 60, 30n, { vmId, ...boot2 }),
+    reading(customerId, 305 + index * 180, 40n, { vmId, ...boot2 }),
+  ]);
+  await storeReadings(client, readings);
+  const touched = [{ customerId, hour: hourOf(60) }];
+  await touchHours(client, customerId, [hourOf(60)], signal);
+  expect(await touchMovedBoots(client, touched, signal, 400)).toBe(true);
+  const rows = await select<{ hour: number; times: string }>(
+    client,
+    `SELECT toUnixTimestamp(touched_hours.hour) AS hour, count() AS times FROM touched_hours
+     WHERE customer_id = {customer:String} GROUP BY hour ORDER BY hour`,
+    { customer: customerId },
+    signal,
+  );
+  const moved = vms.flatMap((_, index) => [hourOf(245 + index * 180), hourOf(305 + index * 180)]);
+  expect(rows).toEqual([hourOf(60), ...moved].map((hour) => ({ hour, times: '1' })));
+});
+
 it('6: a reading that comes late goes between the others and changes no sum', async () => {
   const customerId = randomUUID();
   const ends = some(customerId, [
@@ -258,4 +323,27 @@ it('7: expects nothing behind a stop or before a start in another hour, where th
   expect([await shown(stopped), await shown(started)]).toEqual(expected);
   await run();
   expect([await shown(stopped), await shown(started)]).toEqual(expected);
+});
+
+it.each([
+  ['before anything of its VM was rolled up', undefined],
+  ['while the rollup begins', NEXT_HOURS],
+])('7: a stop that names the VM alone is heeded where it comes %s', async (_, during) => {
+  const customerId = randomUUID();
+  const vmId = `vm-${customerId}`;
+  const comes = async () => {
+    await storeNotices(client, [{ vmId, kind: 'stopped', atNanos: minute(61), customerId: '' }]);
+    await touchHours(client, '', [Number(minute(60) / 1_000_000_000n)], signal);
+  };
+  await store(
+    client,
+    [50, 125].map((at) => report(customerId, at, { vmId })),
+  );
+  if (during === undefined) await comes();
+  await run(during === undefined ? client : meanwhile(client, during, comes));
+  const { completeness, gaps } = await usageNow(customerId);
+  expect(gaps).toEqual([{ vmId, startNanos: minute(51), endNanos: minute(61) }]);
+  expect(completeness.expectedNanos).toBe(1n * MINUTE + 10n * MINUTE + 1n * MINUTE);
+  const left = `SELECT hour FROM touched_hours WHERE customer_id IN ('', '${customerId}')`;
+  expect(await select(client, left, {}, signal)).toEqual([]);
 });
