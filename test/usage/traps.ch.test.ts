@@ -347,3 +347,22 @@ it.each([
   const left = `SELECT hour FROM touched_hours WHERE customer_id IN ('', '${customerId}')`;
   expect(await select(client, left, {}, signal)).toEqual([]);
 });
+
+it('7: a stop that names the VM alone is of nobody who used the VM only later, whichever hours are computed together', async () => {
+  const customerId = randomUUID();
+  const vmId = `vm-${customerId}`;
+  const [told, later] = [30 * 60 + 5, 60 * 60];
+  await storeNotices(client, [{ vmId, kind: 'stopped', atNanos: minute(told), customerId: '' }]);
+  await store(
+    client,
+    [0, later].map((at) => report(customerId, at, { vmId })),
+  );
+  await touchHours(client, '', [Number(minute(30 * 60) / 1_000_000_000n)], signal);
+  await run();
+  const span = { startNanos: BASE, endNanos: BASE + 72n * HOUR, gapPolicy: 'skip', gapSecondsMax: 600 } as const;
+  const [usage] = await billing.readUsage([{ customerId, spans: [span] }], signal);
+  expect(await billing.recomputeUsage({ customerId, spans: [span] }, signal)).toEqual({
+    usage,
+    missingFrom: undefined,
+  });
+});
