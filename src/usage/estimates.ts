@@ -33,13 +33,14 @@ export async function replaceEstimates(options: EstimateOptions, cells: Cells): 
   const parameters = { ...cellParameters(near), wanted: around(cells.hours, 1) };
   const [row] = await select<{ vms: string; stored: string; version: string }>(
     clickhouse,
-    `SELECT (SELECT count() FROM (${VMS_WITH_GAPS})) AS vms, count() AS stored, max(version) AS version FROM ${STORED_ESTIMATES}`,
+    `SELECT (SELECT count() FROM (${VMS_WITH_GAPS})) AS vms, (SELECT count() FROM ${STORED_ESTIMATES}) AS stored,
+       max(version) AS version FROM usage_estimates WHERE ${WANTED_HOURS}`,
     parameters,
     signal,
   );
   if (row === undefined) throw new Error('the count of estimates came back without its row');
   if (row.vms === '0' && row.stored === '0') return 0;
-  // Greater than every version that these hours have, also when the clock went back.
+  // Greater than every version that these hours have, of what was removed too, also when the clock went back.
   const [last, now] = [BigInt(row.version), clock.nowNanos()];
   const version = String(now > last ? now : last + 1n);
   const session = new Session(clickhouse, { ...parameters, version }, signal);
@@ -73,8 +74,8 @@ export function around(hours: readonly number[], distance: number): number[] {
 
 const STORED_HOURS = `(SELECT * FROM usage_hours FINAL
   WHERE customer_id IN {customers:Array(String)} AND hour IN {hours:Array(DateTime('UTC'))})`;
-const STORED_ESTIMATES = `(SELECT * FROM usage_estimates FINAL
-  WHERE customer_id IN {customers:Array(String)} AND hour IN {wanted:Array(DateTime('UTC'))})`;
+const WANTED_HOURS = `customer_id IN {customers:Array(String)} AND hour IN {wanted:Array(DateTime('UTC'))}`;
+const STORED_ESTIMATES = `(SELECT * FROM usage_estimates FINAL WHERE ${WANTED_HOURS})`;
 
 /** More than those that have short gaps, by plain sums: most have none. */
 const VMS_WITH_GAPS = `SELECT customer_id, vm_id FROM ${STORED_HOURS} AS near_hours GROUP BY customer_id, vm_id

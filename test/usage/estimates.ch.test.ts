@@ -122,6 +122,20 @@ describe('estimates', () => {
     expect(await billing.changedSince([{ ...firstHour, sinceNanos: afterAll }], signal)).toEqual([false]);
   });
 
+  it('count where an earlier one of the gap was removed at a time that the clock has not come to again', async () => {
+    const customerId = randomUUID();
+    await store(client, around(customerId, 5));
+    const ahead = systemClock.nowNanos() + 24n * HOUR;
+    await client.command({
+      query: `INSERT INTO usage_estimates (customer_id, hour, region, vm_id, gap_start, version, is_deleted)
+        SELECT {c:String}, toStartOfHour(fromUnixTimestamp64Nano({gap:Int64}, 'UTC')) AS hour, 'eu', 'vm-1',
+          fromUnixTimestamp64Nano({gap:Int64}, 'UTC'), {ahead:UInt64}, 1`,
+      query_params: { c: customerId, gap: String(BASE + MINUTE), ahead: String(ahead) },
+    });
+    await run();
+    expect(await estimated(customerId, [span('carry')])).toEqual([[30n * SECOND, 5n * MINUTE]]);
+  });
+
   it('add up to the gap wherever spans are cut, and are the floor of the formulas', async () => {
     const value = bigInt({ min: 0n, max: 2n ** 64n - 1n });
     const life = array(
