@@ -1,7 +1,11 @@
 import { GAP_NANOS } from './cells.ts';
+import type { SilentTime } from './silent-time.ts';
 import type { TimeRange } from './whole-hours.ts';
 
-/** How much of the time in which VMs ran was observed. A VM ran from its first window in the range to its last. */
+/**
+ * How much of the time in which VMs ran was observed. A VM ran from its first sign in the range to its last: windows and notices, and behind
+ * them heartbeats.
+ */
 interface Completeness {
   readonly observedNanos: bigint;
   readonly expectedNanos: bigint;
@@ -13,7 +17,7 @@ interface Completeness {
   readonly conflicts: bigint;
 }
 
-/** Over two minutes without a window for a VM that ran before and after. */
+/** Over two minutes without a window for a VM that ran. */
 interface UsageGap extends TimeRange {
   readonly vmId: string;
 }
@@ -24,7 +28,7 @@ export interface Coverage {
   readonly gaps: UsageGap[];
 }
 
-const GAPS_MAX = 1_000;
+export const GAPS_MAX = 1_000;
 
 /** What `coverageSums` gives. */
 export interface CoverageRow {
@@ -64,20 +68,28 @@ export function coverageSums(listed: string): string {
     if(${listed}, groupArraySortedArray(${GAPS_MAX})(found_gaps), []) AS first_gaps`;
 }
 
-export function parseCoverage(row: CoverageRow): Coverage {
+/** @param silent what heartbeats tell of the same VMs behind all of their rows */
+export function parseCoverage(row: CoverageRow, silent: SilentTime): Coverage {
   const observedNanos = BigInt(row.observed_nanos_sum);
-  const expectedNanos = BigInt(row.expected_nanos_sum);
+  const expectedNanos = BigInt(row.expected_nanos_sum) + silent.nanos;
+  const gaps = [...row.first_gaps, ...silent.gaps].map(([start, vmId, end]): UsageGap => {
+    return { vmId, startNanos: BigInt(start), endNanos: BigInt(end) };
+  });
   return {
     completeness: {
       observedNanos,
       expectedNanos,
       ratio: ratio(observedNanos, expectedNanos),
-      gaps: BigInt(row.gap_count),
-      gapNanos: BigInt(row.gap_nanos),
+      gaps: BigInt(row.gap_count) + silent.count,
+      gapNanos: BigInt(row.gap_nanos) + silent.nanos,
       conflicts: BigInt(row.conflicts_sum),
     },
-    gaps: row.first_gaps.map(([start, vmId, end]) => ({ vmId, startNanos: BigInt(start), endNanos: BigInt(end) })),
+    gaps: gaps.toSorted(inOrder).slice(0, GAPS_MAX),
   };
+}
+
+function inOrder(a: UsageGap, b: UsageGap): number {
+  return Number(a.startNanos - b.startNanos) || Buffer.compare(Buffer.from(a.vmId), Buffer.from(b.vmId));
 }
 
 function ratio(observed: bigint, expected: bigint): string {

@@ -1,8 +1,9 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { CallerFault } from '../lib/failure.ts';
-import { type Coverage, parseCoverage } from './coverage.ts';
+import { type Coverage, GAPS_MAX, parseCoverage } from './coverage.ts';
 import { type PageEnd, pageToken, parsePageToken } from './page-token.ts';
 import { HOUR_SECONDS } from './select.ts';
+import { silentTime } from './silent-time.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import type { UsageScope } from './usage-rows.ts';
 import { type GroupKey, type SumsRow, usageSums } from './usage-sums.ts';
@@ -66,11 +67,14 @@ export async function customerUsage(
   const scope: UsageScope = { customerId, range, regions, vmIds, touched };
   const limit = pageSize === 0 ? PAGE_SIZE_DEFAULT : pageSize;
   const grouping = { keys: groupKeys(groupBy), startSql: groupStart(groupBy), after, limit: limit + 1 };
-  const { total, groups } = await usageSums(clickhouse, scope, grouping, signal);
+  const [{ total, groups }, silent] = await Promise.all([
+    usageSums(clickhouse, scope, grouping, signal),
+    silentTime(clickhouse, scope, GAPS_MAX, signal),
+  ]);
   const found = (groupBy.length > 0 ? groups : [total]).filter((row) => row.hour_rows !== '0');
   const page = found.slice(0, limit).map((row) => toGroup(row, groupBy, range));
   const last = page.at(-1);
-  const { completeness, gaps } = parseCoverage(total);
+  const { completeness, gaps } = parseCoverage(total, silent);
   return {
     completeness,
     gaps: after ? [] : gaps,

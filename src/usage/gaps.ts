@@ -1,10 +1,9 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { CallerFault } from '../lib/failure.ts';
-import { GAP_NANOS } from './cells.ts';
 import { withHoles } from './coverage.ts';
-import { HOUR_SECONDS, type QueryParameters, select } from './select.ts';
+import { type QueryParameters, select } from './select.ts';
+import { computedWay, lastHeartbeat, silences } from './silent-time.ts';
 import { mayTellOf } from './lifecycle.ts';
-import { sourcesOf } from './sources.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import { usageRows } from './usage-rows.ts';
 import { type TimeRange, wholeHours } from './whole-hours.ts';
@@ -30,8 +29,6 @@ export interface GapFilter extends TimeRange {
 export type GapKey = Pick<Gap, 'startNanos' | 'vmId'>;
 
 const VMS_MAX = 1_000;
-/** Heartbeats are many: they are looked through for the last day of what is asked for. */
-const HEARTBEAT_SECONDS_MAX = 24 * HOUR_SECONDS;
 
 interface GapRow {
   readonly vm_id: string;
@@ -42,8 +39,9 @@ interface GapRow {
 }
 
 /**
- * By start and VM, those behind `after` only. A gap is seen as far as its VM's windows and notices lie in the range; one at the end
- * of it as far as heartbeats of the last day name the VM. What could be filled in is known from the rollup on.
+ * By start and VM, those behind `after` only. A gap is seen as far as its VM's windows and notices lie in the range; one behind
+ * all of them as far as heartbeats name the VM, of the last day of the range that there are any of. What could be filled in is
+ * known from the rollup on.
  * @param filter the range is on whole hours of UTC and at most 400 days long
  * @throws CallerFault where the range or the VMs are out of their bounds; what ClickHouse reports; the signal's reason
  */
@@ -60,16 +58,18 @@ export async function listGaps(
   }
   const range = wholeHours(filter);
   const touched = await touchedHoursOf(clickhouse, customerId, range, signal);
-  const sources =
-    touched.length === 0 ? 'quick' : await sourcesOf(clickhouse, { customerIds: [customerId], hours: touched }, signal);
-  const rows = usageRows({ customerId, range, regions: [], vmIds, touched }, sources);
+  const scope = { customerId, range, regions: [], vmIds, touched };
+  const rows = usageRows(scope, await computedWay(clickhouse, scope, signal));
+  const lastBeat = await lastHeartbeat(clickhouse, range, signal);
+  const tails = lastBeat === undefined ? '' : `UNION ALL SELECT *, 1 AS is_tail FROM (${silences(rows.sql)})`;
   const found = await select<GapRow>(
     clickhouse,
-    `SELECT * FROM (${foundGaps(rows.sql)} UNION ALL ${tails(rows.sql)})
+    `SELECT * FROM (${foundGaps(rows.sql)} ${tails})
      ${page.after === undefined ? '' : 'WHERE (started, vm_id) > ({after_start:Int64}, {after_vm:String})'}
      ORDER BY started, vm_id LIMIT {limit:UInt32}`,
     {
       ...rows.parameters,
+      last_beat: lastBeat ?? '0',
       limit: page.limit,
       after_start: String(page.after?.startNanos ?? 0n),
       after_vm: page.after?.vmId ?? '',
@@ -82,17 +82,6 @@ export async function listGaps(
 function foundGaps(rows: string): string {
   return `SELECT gap.2 AS vm_id, gap.1 AS started, gap.3 AS ended, toString(region) AS in_region, 0 AS is_tail
     FROM (${withHoles(rows)}) ARRAY JOIN found_gaps AS gap`;
-}
-
-/** From a VM's last sign up to the last heartbeat that names it. */
-function tails(rows: string): string {
-  const last = `SELECT vm_id, max(last) AS started, toString(argMax(region, last * 2 + (edges >= 2))) AS in_region
-    FROM (${rows}) GROUP BY vm_id HAVING bitAnd(max(last * 2 + (edges >= 2)), 1) = 0`;
-  const beats = `SELECT vm_id, reinterpretAsInt64(max(received_at)) AS ended FROM heartbeats ARRAY JOIN vm_ids AS vm_id
-    WHERE received_at >= toDateTime64(greatest({until:Int64} - ${HEARTBEAT_SECONDS_MAX}, {from:Int64}), 9, 'UTC')
-      AND received_at < toDateTime64({until:Int64}, 9, 'UTC') AND ${mayTellOf('{customer:String}')} GROUP BY vm_id`;
-  return `SELECT vm_id, silent.started AS started, beats.ended AS ended, silent.in_region AS in_region, 1 AS is_tail
-    FROM (${last}) AS silent JOIN (${beats}) AS beats USING (vm_id) WHERE ended - started > ${GAP_NANOS}`;
 }
 
 async function withEvidence(

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { dateTime64 } from '../../src/storage/clickhouse/date-time.ts';
+import { customerUsage } from '../../src/usage/customer-usage.ts';
 import { type Gap, type GapKey, listGaps } from '../../src/usage/gaps.ts';
 import { rollUp } from '../../src/usage/rollup.ts';
 import { select } from '../../src/usage/select.ts';
@@ -85,24 +86,48 @@ describe('gaps', () => {
     expect(await gapsOf(randomUUID())).toEqual([]);
   });
 
-  it('go on at the end of the range as far as heartbeats name the VM, unless it was stopped', async () => {
+  it('go on behind the last sign as far as heartbeats name the VM, unless it was stopped, and are expected time', async () => {
     const customerId = randomUUID();
-    const [alive, stopped] = [`a-${customerId}`, `s-${customerId}`];
+    const [alive, stopped, other] = [`a-${customerId}`, `s-${customerId}`, `o-${customerId}`];
     // Heartbeats are kept for 35 days, so these are of today.
     const base = (systemClock.nowNanos() / HOUR) * HOUR - 4n * HOUR;
     const at = (minutes: bigint) => base + minutes * MINUTE;
-    const windows = [alive, stopped].map((vmId) =>
-      report(customerId, 0, { vmId, startNanos: at(40n), endNanos: at(41n) }),
-    );
-    await store(client, windows);
+    await store(client, [
+      report(customerId, 0, { vmId: alive, startNanos: at(20n), endNanos: at(21n) }),
+      report(customerId, 0, { vmId: alive, startNanos: at(40n), endNanos: at(41n) }),
+      report(customerId, 0, { vmId: stopped, startNanos: at(40n), endNanos: at(41n) }),
+      report(customerId, 0, { vmId: other, region: 'us', startNanos: at(93n), endNanos: at(94n) }),
+    ]);
     await storeNotices(client, [{ vmId: stopped, kind: 'stopped', atNanos: at(42n), customerId: '' }]);
     await storeHeartbeat(at(90n), [alive, stopped]);
-    await storeHeartbeat(at(95n), [stopped, alive]);
-    const filter = { customerId, vmIds: [], startNanos: base, endNanos: base + 2n * HOUR };
-    const found = [{ vmId: alive, region: 'eu', startNanos: at(41n), endNanos: at(95n), evidence: 'heartbeat' }];
-    expect(await listGaps(client, filter, { after: undefined, limit: 9 }, signal)).toEqual(found);
+    await storeHeartbeat(at(95n), [stopped, alive, other]);
+    const seen = async (hours: bigint, regions: string[] = []) => {
+      const range = { customerId, vmIds: [], startNanos: base, endNanos: base + hours * HOUR };
+      const found = await listGaps(client, range, { after: undefined, limit: 9 }, signal);
+      const request = { ...range, groupBy: [], regions, pageSize: 0, pageToken: '' };
+      const { completeness, gaps } = await customerUsage(client, request, signal);
+      const { expectedNanos, gapNanos } = completeness;
+      const sums = { expected: expectedNanos / MINUTE, nanos: gapNanos / MINUTE, counted: completeness.gaps };
+      return { found, gaps, ...sums };
+    };
+    const silent = { vmId: alive, startNanos: at(41n), endNanos: at(95n) };
+    const between = { vmId: alive, startNanos: at(21n), endNanos: at(40n) };
+    const ofRange = {
+      found: [
+        { ...between, region: 'eu', evidence: 'windows', filled: undefined },
+        { ...silent, region: 'eu', evidence: 'heartbeat', filled: undefined },
+      ],
+      gaps: [between, silent],
+      expected: 75n + 2n + 1n,
+      nanos: 19n + 54n,
+      counted: 2n,
+    };
+    // The range that is asked for may go on long after now.
+    for (const hours of [2n, 24n * 30n]) expect(await seen(hours)).toEqual(ofRange);
+    expect(await seen(2n, ['us'])).toMatchObject({ gaps: [], expected: 1n, nanos: 0n });
+    expect(await seen(1n)).toMatchObject({ gaps: [between], expected: 21n + 2n });
     await run();
-    expect(await listGaps(client, filter, { after: undefined, limit: 9 }, signal)).toEqual(found);
+    expect(await seen(2n)).toMatchObject({ gaps: ofRange.gaps, expected: 78n });
   });
 
   it('are not changed by what a key tells of VMs of customers that it may not report for', async () => {

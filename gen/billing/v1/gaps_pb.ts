@@ -38,7 +38,7 @@ export type Gap = Message<"billing.v1.Gap"> & {
   start?: Timestamp | undefined;
 
   /**
-   * Where it goes on: the end asked for.
+   * Of one that goes on: the last heartbeat.
    *
    * @generated from field: google.protobuf.Timestamp end = 4;
    */

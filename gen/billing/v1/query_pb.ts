@@ -174,7 +174,7 @@ export const UsageGroupSchema: GenMessage<UsageGroup> = /*@__PURE__*/
 
 /**
  * How much of the time in which VMs ran was observed. A VM is known to have run from its first window in the range to
- * its last, and while its host said so: from its start to its stop. ListGaps also tells of heartbeats behind the last one.
+ * its last, and while its host said so: from its start to its stop, and behind its last sign to the last heartbeat.
  *
  * @generated from message billing.v1.Completeness
  */
@@ -291,14 +291,14 @@ export const GetBillingWindowRequestSchema: GenMessage<GetBillingWindowRequest> 
  */
 export type GetBillingWindowResponse = Message<"billing.v1.GetBillingWindowResponse"> & {
   /**
-   * What counts: the first report.
+   * What counts: the first report, or the one that somebody chose.
    *
    * @generated from field: billing.v1.WindowReport report = 1;
    */
   report?: WindowReport | undefined;
 
   /**
-   * Later reports of the same key with other values. They do not count.
+   * Reports of the same key with other values. They do not count.
    *
    * @generated from field: repeated billing.v1.WindowReport conflicting = 2;
    */
