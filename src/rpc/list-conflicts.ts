@@ -5,10 +5,10 @@ import type { ListConflictsRequest, ListConflictsResponseSchema } from '../../ge
 import { listConflicts as list, type WindowKey } from '../usage/conflicts.ts';
 import { toConflictMessage } from './conflict-message.ts';
 import { pageSize, requireNanos } from './fields.ts';
-import { fromPageToken, pageOf } from './page-token.ts';
+import { fromPageToken, NANOS_FORM, pageOf } from './page-token.ts';
 
 /** Customer, VM, and the window's bounds in Unix nanoseconds. Ids have no control characters. */
-const TOKEN = /^[^\0]+\0[^\0]+\0\d{1,19}\0\d{1,19}$/u;
+const TOKEN = new RegExp(String.raw`^[^\0]+\0[^\0]+\0${NANOS_FORM}\0${NANOS_FORM}$`, 'u');
 
 export function listConflicts(clickhouse: ClickHouseClient) {
   return async (

@@ -4,12 +4,12 @@ import type { GapSchema, ListGapsRequest, ListGapsResponseSchema } from '../../g
 import { type Gap, type GapKey, listGaps as list } from '../usage/gaps.ts';
 import { customerInScope } from './auth.ts';
 import { pageSize, requireNanos, toTimestamp } from './fields.ts';
-import { fromPageToken, pageOf } from './page-token.ts';
+import { fromPageToken, NANOS_FORM, pageOf } from './page-token.ts';
 import type { Readable } from './readable-store.ts';
 import { toQuantitiesMessage } from './usage-message.ts';
 
 /** The start in Unix nanoseconds, and the VM. Ids have no control characters. */
-const TOKEN = /^\d{1,19}\0[^\0]+$/u;
+const TOKEN = new RegExp(String.raw`^${NANOS_FORM}\0[^\0]+$`, 'u');
 
 export function listGaps(readable: Readable) {
   return async (

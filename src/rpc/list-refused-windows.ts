@@ -9,10 +9,10 @@ import type {
 } from '../../gen/billing/v1/refused_pb.ts';
 import { listRefusedWindows as list, type RefusedWindow } from '../usage/refused-windows.ts';
 import { pageSize, toTimestamp } from './fields.ts';
-import { fromPageToken, pageOf } from './page-token.ts';
+import { fromPageToken, NANOS_FORM, pageOf } from './page-token.ts';
 
 /** When it was received, in Unix nanoseconds, and the row. */
-const TOKEN = /^\d{1,19} [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const TOKEN = new RegExp(`^${NANOS_FORM} [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`);
 
 export function listRefusedWindows(clickhouse: ClickHouseClient) {
   return async (
