@@ -3,68 +3,15 @@ import { type CustomerSpan, customersWaiting, spansChangedSince } from './change
 import { recomputeSpans } from './recompute-spans.ts';
 import { select } from './select.ts';
 import { readSpans, rolledUpHours, type SpanUsage, storedEstimates, type UsageRequest } from './span-usage.ts';
-import { parseUsageSums, usageSums, type UsageSumsRow } from './usage-rows.ts';
-import { wholeHours } from './whole-hours.ts';
-import type { UsageQuantities } from './window.ts';
-
-export interface RegionUsage extends UsageQuantities {
-  readonly region: string;
-}
 
 const CUSTOMERS_MAX = 10_000;
 
-/** What billing asks of usage. Times are Unix nanoseconds on whole hours of UTC, at most 400 days apart. */
+/** What billing asks of usage. Times are Unix nanoseconds. */
 export class UsageForBilling {
   readonly #clickhouse: ClickHouseClient;
 
   constructor(clickhouse: ClickHouseClient) {
     this.#clickhouse = clickhouse;
-  }
-
-  /**
-   * A customer's usage in `[startNanos, endNanos)` by region, in their order, from rolled-up hours only: it is final
-   * only where `pendingHours` said 0 both before and after.
-   * @throws CallerFault as `wholeHours`; what ClickHouse reports; the signal's reason
-   */
-  async sumByRegion(
-    customerId: string,
-    startNanos: bigint,
-    endNanos: bigint,
-    signal: AbortSignal,
-  ): Promise<RegionUsage[]> {
-    const range = wholeHours({ startNanos, endNanos });
-    const rows = await select<UsageSumsRow & { readonly in_region: string }>(
-      this.#clickhouse,
-      `SELECT toString(region) AS in_region, ${usageSums('{from:Int64}')} FROM usage_hours FINAL
-       WHERE customer_id = {customer:String} AND hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({until:Int64}, 'UTC')
-       GROUP BY in_region ORDER BY in_region`,
-      { customer: customerId, ...range },
-      signal,
-    );
-    return rows.map((row) => ({ region: row.in_region, ...parseUsageSums(row) }));
-  }
-
-  /**
-   * How many hours of the customer, or of all customers together, have windows stored since they were last rolled up.
-   * @throws as `sumByRegion`
-   */
-  async pendingHours(
-    customerId: string | undefined,
-    startNanos: bigint,
-    endNanos: bigint,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const range = wholeHours({ startNanos, endNanos });
-    const [row] = await select<{ pending: string }>(
-      this.#clickhouse,
-      `SELECT uniqExact(customer_id, hour) AS pending FROM touched_hours
-       WHERE ${customerId === undefined ? 'true' : 'customer_id = {customer:String}'}
-         AND hour >= toDateTime({from:Int64}, 'UTC') AND hour < toDateTime({until:Int64}, 'UTC')`,
-      { customer: customerId ?? '', ...range },
-      signal,
-    );
-    if (!row) throw new Error('the count of pending hours came back without its row');
-    return Number(row.pending);
   }
 
   /**

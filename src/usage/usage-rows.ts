@@ -2,7 +2,7 @@ import { cellParameters, type Sources } from './cells.ts';
 import { hourRows } from './hour-rows.ts';
 import { liveHours, liveParameters } from './live-hours.ts';
 import type { QueryParameters } from './select.ts';
-import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from './window.ts';
+import { QUANTITY_COLUMNS } from './window.ts';
 import type { HourRange } from './whole-hours.ts';
 
 /** Which hours of which VMs and regions of one customer. None named: all of them. */
@@ -61,31 +61,4 @@ function storedRows(stored: string): string {
 
 export function regionFilter(scope: UsageScope): string {
   return scope.regions.length > 0 ? 'region IN {regions:Array(String)}' : 'true';
-}
-
-/**
- * Sums of hour rows. A window that was carried into an hour from the one before counts only in the first hour of what
- * is summed, `groupStart`, an SQL
- * expression in Unix seconds.
- */
-export function usageSums(groupStart: string): string {
-  const sums = Object.values(QUANTITY_COLUMNS).map((column) => `sum(${column}) AS ${column}_sum`);
-  return [
-    ...sums,
-    'sum(observed_nanos) AS observed_nanos_sum',
-    `sum(windows) - sumIf(windows_carried, toUnixTimestamp(hour) != ${groupStart}) AS windows_sum`,
-  ].join(', ');
-}
-
-export type UsageSumsRow = Record<
-  `${(typeof QUANTITY_COLUMNS)[keyof typeof QUANTITY_COLUMNS]}_sum` | 'observed_nanos_sum' | 'windows_sum',
-  string
->;
-
-export function parseUsageSums(row: UsageSumsRow): UsageQuantities {
-  return {
-    ...quantitiesOf((field) => BigInt(row[`${QUANTITY_COLUMNS[field]}_sum`])),
-    observedNanos: BigInt(row.observed_nanos_sum),
-    windows: BigInt(row.windows_sum),
-  };
 }

@@ -6,14 +6,13 @@ import { type Conflict, listConflicts, resolveConflict, type WindowKey } from '.
 import { removeExpired } from '../../src/usage/retention.ts';
 import { rollUp } from '../../src/usage/rollup.ts';
 import { customerUsage } from '../../src/usage/customer-usage.ts';
-import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
 import { clickHouseForTest } from '../database.ts';
 import { type Reading, reading, storeReadings, touchAround, valueHash as readingHash } from './readings.ts';
+import { storedByRegion, waitingHours } from './rolled-up-hours.ts';
 import { BASE, HOUR, MINUTE, type Report, report, store, valueHash } from './stored.ts';
 
 const { client } = await clickHouseForTest();
 const { signal } = new AbortController();
-const billing = new UsageForBilling(client);
 const DAY = { startNanos: BASE, endNanos: BASE + 24n * HOUR };
 
 function decisions(failing = false) {
@@ -37,7 +36,7 @@ async function twoReports(): Promise<readonly [Report, Report]> {
 
 async function usage(customerId: string): Promise<string[]> {
   await rollUp({ clickhouse: client, clock: systemClock, signal });
-  const rows = await billing.sumByRegion(customerId, DAY.startNanos, DAY.endNanos, signal);
+  const rows = await storedByRegion(client, customerId, DAY);
   return rows.map((row) => `${row.region} ${row.cpuTimeNanos}`);
 }
 
@@ -76,7 +75,7 @@ describe('a conflict', () => {
     expect(await usage(customerId)).toEqual(['eu 7']);
     const { conflicts, recorded } = decisions();
     await resolveConflict(conflicts, choice(second), 'key-op', signal);
-    expect(await billing.pendingHours(customerId, DAY.startNanos, DAY.endNanos, signal)).toBe(2);
+    expect(await waitingHours(client, customerId, DAY)).toBe(2);
     expect(await usage(customerId)).toEqual(['us 9']);
     const shown = await billingWindow(client, { customerId, vmId, startNanos, endNanos: undefined }, signal);
     expect([shown.report, ...shown.conflicting].map((each) => each.cpuTimeNanos)).toEqual([9n, 7n]);
@@ -93,7 +92,7 @@ describe('a conflict', () => {
     const again = await resolveConflict(conflicts, { ...choice(second), reason: 'again' }, 'key-2', signal);
     expect(again.resolution).toEqual(once.resolution);
     expect(recorded).toHaveLength(1);
-    expect(await billing.pendingHours(first.customerId, DAY.startNanos, DAY.endNanos, signal)).toBe(2);
+    expect(await waitingHours(client, first.customerId, DAY)).toBe(2);
     expect(await usage(first.customerId)).toEqual(['us 9']);
   });
 

@@ -4,13 +4,13 @@ import type { Clock } from '../../src/lib/clock.ts';
 import { readTogether, rectangles, rollUp } from '../../src/usage/rollup.ts';
 import { select } from '../../src/usage/select.ts';
 import { drainsOf, removeTouches, type TouchedHour, touchedHours } from '../../src/usage/touched-hours.ts';
-import { UsageForBilling } from '../../src/usage/usage-for-billing.ts';
 import { clickHouseForTest } from '../database.ts';
+import { storedByRegion, waitingHours } from './rolled-up-hours.ts';
 import { BASE, HOUR, MINUTE, report, store, storeWindows, touch } from './stored.ts';
 
 const { client } = await clickHouseForTest();
 const { signal } = new AbortController();
-const billing = new UsageForBilling(client);
+const DAY = { startNanos: BASE, endNanos: BASE + 24n * HOUR };
 const NOON_MS = Date.UTC(2026, 2, 2, 12);
 const clock: Clock = { nowMs: () => NOON_MS, nowNanos: () => BigInt(NOON_MS) * 1_000_000n };
 const BASE_HOUR = Number(BASE / 1_000_000_000n);
@@ -30,12 +30,12 @@ async function stored(customerId: string): Promise<unknown[]> {
 }
 
 async function windowsByRegion(customerId: string): Promise<string[]> {
-  const rows = await billing.sumByRegion(customerId, BASE, BASE + 24n * HOUR, signal);
+  const rows = await storedByRegion(client, customerId, DAY);
   return rows.map((row) => `${row.region} ${row.windows}`);
 }
 
 function pending(customerId: string): Promise<number> {
-  return billing.pendingHours(customerId, BASE, BASE + 24n * HOUR, signal);
+  return waitingHours(client, customerId, DAY);
 }
 
 describe('rollUp', () => {
