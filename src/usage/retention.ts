@@ -5,7 +5,7 @@ import { HOUR_SECONDS, select } from './select.ts';
 export interface RetentionOptions {
   readonly clickhouse: ClickHouseClient;
   readonly nowMs: number;
-  /** Of windows, and of all else that hours are computed from. */
+  /** How late windows may be at most. They, and all else that hours are computed from, are kept for the longest billing period more. */
   readonly rawDays: number;
   /** Of hours and estimates. */
   readonly hoursDays: number;
@@ -24,6 +24,11 @@ export interface ExpiredMonth {
 const RAW_TABLES = ['windows', 'counter_samples', 'vm_events', 'conflict_resolutions', 'conflicting_readings'];
 const HOUR_TABLES = ['usage_hours', 'usage_estimates'];
 const DAY_MS = 86_400_000;
+/**
+ * No billing period is longer. A late window has its whole period billed anew, and the hour that the period, or a plan in it, begins in the
+ * middle of is cut from its windows: without them it would come to nothing, and what was billed of it be given back.
+ */
+const PERIOD_MS = 32 * DAY_MS;
 const HOUR_MS = HOUR_SECONDS * 1000;
 
 /**
@@ -51,9 +56,9 @@ export async function expiredMonths(options: RetentionOptions): Promise<ExpiredM
   const keepFromMs = keepFrom?.getTime() ?? Number.POSITIVE_INFINITY;
   return stored.filter(({ table, month }) => {
     const { startMs, endMs } = boundsOf(month);
-    const days = RAW_TABLES.includes(table) ? rawDays : hoursDays;
+    const keptMs = RAW_TABLES.includes(table) ? rawDays * DAY_MS + PERIOD_MS : hoursDays * DAY_MS;
     // Its last window may reach an hour further, into what is still to be billed or may still get late windows.
-    if (endMs + HOUR_MS > Math.min(nowMs - days * DAY_MS, keepFromMs)) return false;
+    if (endMs + HOUR_MS > Math.min(nowMs - keptMs, keepFromMs)) return false;
     return !waitingMs.some((hourMs) => hourMs >= startMs && hourMs <= endMs);
   });
 }

@@ -225,7 +225,7 @@ describe('a conflict at the edge of a month', () => {
   }
   /** The clock at which retention removes February, and no earlier. */
   const rawDays = 100;
-  const removedAtNanos = BASE + HOUR + BigInt(rawDays) * 24n * HOUR;
+  const removedAtNanos = BASE + HOUR + BigInt(rawDays + 32) * 24n * HOUR;
   const clockAt = (nanos: bigint) => ({ nowMs: () => Number(nanos / 1_000_000n), nowNanos: () => nanos });
 
   it('is decided as long as all is there that its hours are computed from', async () => {
