@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { ClickHouseClient } from '@clickhouse/client';
-import { cellParameters } from './cells.ts';
+import { cellParameters, IN_CELLS, QUANTITIES } from './cells.ts';
 import { countedWindows } from './first-reports.ts';
-import { HOUR_NANOS, select } from './select.ts';
+import { HOUR_NANOS, type QueryParameters, select } from './select.ts';
 import { sourcesOf } from './sources.ts';
-import { type MeasuredUsage, type Quantities, QUANTITY_COLUMNS, quantitiesOf } from './window.ts';
+import { windowPieces } from './walked-rows.ts';
+import { type MeasuredUsage, QUANTITY_COLUMNS, quantitiesOf } from './window.ts';
 
 /** A part of one hour, `[fromNanos, untilNanos)` in Unix nanoseconds. */
 export interface PartialHour {
@@ -17,14 +18,6 @@ export interface CutUsage {
   readonly region: string;
   readonly usage: MeasuredUsage;
   readonly hash: bigint;
-}
-
-/** A window's part in the hour, and what it counts there. */
-export interface Piece extends Quantities {
-  readonly vmId: string;
-  readonly region: string;
-  readonly startNanos: bigint;
-  readonly endNanos: bigint;
 }
 
 const SECOND_NANOS = 1_000_000_000n;
@@ -41,17 +34,8 @@ export async function cutUsage(
 ): Promise<Map<string, CutUsage[]>> {
   const cells = { customerIds, hours: [Number(hour.hourNanos / SECOND_NANOS)] };
   const sources = await sourcesOf(clickhouse, cells, signal);
-  const columns = Object.values(QUANTITY_COLUMNS).map((column) => `toString(${column}) AS ${column}`);
-  const rows = await select<Record<string, string>>(
-    clickhouse,
-    `SELECT customer_id, vm_id, toString(region) AS in_region, toString(reinterpretAsInt64(window_start)) AS start_nanos,
-       toString(reinterpretAsInt64(window_end)) AS end_nanos, ${columns.join(', ')}
-     FROM (${countedWindows('true', sources)})
-     WHERE window_end > toDateTime64({hours_from:Int64}, 9, 'UTC')`,
-    cellParameters(cells),
-    signal,
-  );
-  return cutByCustomer(rows, hour, (row) => pieceOf(row, hour.hourNanos));
+  const pieces = `SELECT * FROM (${windowPieces(countedWindows('true', sources))}) WHERE hour ${IN_CELLS}`;
+  return cutPieces(clickhouse, { pieces, parameters: cellParameters(cells) }, hour, signal);
 }
 
 /** What is estimated for gaps of customers, as far as their plan bills it. */
@@ -72,113 +56,69 @@ export async function cutEstimates(
   signal: AbortSignal,
 ): Promise<Map<string, CutUsage[]>> {
   const prefix = gapPolicy === 'carry' ? 'carried' : 'interpolated';
-  const columns = Object.values(QUANTITY_COLUMNS).map((column) => `toString(${prefix}_${column}) AS ${column}`);
+  const pieces = `SELECT customer_id, vm_id, region, ${QUANTITIES.map((column) => `${prefix}_${column} AS ${column}`).join(', ')},
+      greatest(reinterpretAsInt64(gap_start), {hour_start:Int64}) AS s,
+      least(reinterpretAsInt64(gap_end), {hour_start:Int64} + ${HOUR_NANOS}) AS e
+    FROM ${source.sql}
+    WHERE hour = toDateTime({hour:Int64}, 'UTC') AND reinterpretAsInt64(gap_end) - reinterpretAsInt64(gap_start) <= {longest:Int64}`;
+  const parameters = {
+    customers: customerIds,
+    hour: Number(hour.hourNanos / SECOND_NANOS),
+    hour_start: String(hour.hourNanos),
+    longest: String(longestNanos),
+  };
+  return cutPieces(clickhouse, { pieces, parameters, sessionId: source.sessionId }, hour, signal);
+}
+
+/** Parts of an hour with quantities, each from `s` to `e` in Unix nanoseconds. */
+interface Pieces {
+  /** SQL for rows with `customer_id`, `vm_id`, `region`, the quantities, `s` and `e`. */
+  readonly pieces: string;
+  readonly parameters: QueryParameters;
+  readonly sessionId?: string | undefined;
+}
+
+/**
+ * What pieces count between two instants, by customer and region: what they count before the later one, less before the earlier one. What
+ * covers an instant first, in the order in which the rollup walks windows, is of the region that it counts for.
+ */
+async function cutPieces(
+  clickhouse: ClickHouseClient,
+  { pieces, parameters, sessionId }: Pieces,
+  { fromNanos, untilNanos }: PartialHour,
+  signal: AbortSignal,
+): Promise<Map<string, CutUsage[]>> {
+  const between = (before: (instant: string) => string) => `toUInt128(${before('cut_until')} - ${before('cut_from')})`;
+  const quantity = (column: string) =>
+    between((at) => `intDiv(toUInt256(${column}) * toUInt256(greatest(least(e, ${at}) - s, 0)), toUInt256(e - s))`);
+  const covered = between((at) => `greatest(least(e, ${at}) - greatest(s, covered_until), 0)`);
   const rows = await select<Record<string, string>>(
     clickhouse,
-    `SELECT customer_id, vm_id, toString(region) AS in_region, toString(reinterpretAsInt64(gap_start)) AS start_nanos,
-       toString(reinterpretAsInt64(gap_end)) AS end_nanos, ${columns.join(', ')}
-     FROM ${source.sql}
-     WHERE hour = toDateTime({hour:Int64}, 'UTC') AND reinterpretAsInt64(gap_end) - reinterpretAsInt64(gap_start) <= {longest:Int64}`,
-    { customers: customerIds, hour: Number(hour.hourNanos / SECOND_NANOS), longest: String(longestNanos) },
+    `WITH {from_nanos:Int64} AS cut_from, {until_nanos:Int64} AS cut_until
+     SELECT customer_id, toString(region) AS in_region, toString(sum(${covered})) AS observed,
+       ${QUANTITIES.map((column) => `toString(sum(${quantity(column)})) AS ${column}_sum`).join(', ')}
+     FROM (SELECT *, max(e) OVER (PARTITION BY customer_id, vm_id ORDER BY s, e, region
+         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered_until FROM (${pieces}))
+     WHERE s < cut_until GROUP BY customer_id, in_region ORDER BY customer_id, in_region`,
+    { ...parameters, from_nanos: String(fromNanos), until_nanos: String(untilNanos) },
     signal,
-    source.sessionId,
+    sessionId,
   );
-  const end = hour.hourNanos + HOUR_NANOS;
-  return cutByCustomer(rows, hour, (row) => {
-    const [gapStart, gapEnd] = [BigInt(row['start_nanos'] ?? 0), BigInt(row['end_nanos'] ?? 0)];
+  const found = rows.map((row) => {
+    const valueOf = (column: string) => BigInt(row[column] ?? 'missing');
+    const usage = {
+      ...quantitiesOf((field) => valueOf(`${QUANTITY_COLUMNS[field]}_sum`)),
+      observedNanos: valueOf('observed'),
+    };
+    const region = row['in_region'] ?? 'missing';
     return {
-      vmId: row['vm_id'] ?? '',
-      region: row['in_region'] ?? '',
-      startNanos: gapStart > hour.hourNanos ? gapStart : hour.hourNanos,
-      endNanos: gapEnd < end ? gapEnd : end,
-      ...quantitiesOf((field) => BigInt(row[QUANTITY_COLUMNS[field]] ?? 0)),
+      customerId: row['customer_id'] ?? 'missing',
+      region,
+      usage,
+      hash: hashOf(region, fromNanos, untilNanos, usage),
     };
   });
-}
-
-function cutByCustomer(
-  rows: readonly Record<string, string>[],
-  hour: PartialHour,
-  toPiece: (row: Record<string, string>) => Piece,
-): Map<string, CutUsage[]> {
-  const byCustomer = Map.groupBy(rows, (row) => row['customer_id'] ?? '');
-  return new Map(
-    [...byCustomer].map(([customerId, own]) => [customerId, cutPieces(own.map(toPiece).toSorted(inOrder), hour)]),
-  );
-}
-
-/** The order in which the rollup walks them: what covers an instant first is of the region that it counts for. */
-function inOrder(a: Piece, b: Piece): number {
-  return (
-    compare(a.vmId, b.vmId) ||
-    compare(a.startNanos, b.startNanos) ||
-    compare(a.endNanos, b.endNanos) ||
-    compare(a.region, b.region)
-  );
-}
-
-function compare<T extends bigint | string>(a: T, b: T): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function pieceOf(row: Record<string, string>, hourNanos: bigint): Piece {
-  const start = BigInt(row['start_nanos'] ?? 0);
-  const end = BigInt(row['end_nanos'] ?? 0);
-  const edge = start < hourNanos ? hourNanos : hourNanos + HOUR_NANOS;
-  const head = (value: bigint): bigint => (end <= edge ? value : (value * (edge - start)) / (end - start));
-  const isTail = start < hourNanos;
-  return {
-    vmId: row['vm_id'] ?? '',
-    region: row['in_region'] ?? '',
-    startNanos: isTail ? hourNanos : start,
-    endNanos: isTail || end <= edge ? end : edge,
-    ...quantitiesOf((field) => {
-      const value = BigInt(row[QUANTITY_COLUMNS[field]] ?? 0);
-      return isTail ? value - head(value) : head(value);
-    }),
-  };
-}
-
-/** What pieces, by VM and time, count between two instants, by region: what they count before the later, less before the earlier. */
-export function cutPieces(
-  pieces: readonly Piece[],
-  { fromNanos, untilNanos }: Omit<PartialHour, 'hourNanos'>,
-): CutUsage[] {
-  const before = usageUntil(pieces, fromNanos);
-  return [...usageUntil(pieces, untilNanos)]
-    .map(([region, all]) => {
-      const earlier = before.get(region);
-      const usage = earlier === undefined ? all : minus(all, earlier);
-      return { region, usage, hash: hashOf(region, fromNanos, untilNanos, usage) };
-    })
-    .toSorted((a, b) => (a.region < b.region ? -1 : 1));
-}
-
-function usageUntil(pieces: readonly Piece[], instant: bigint): Map<string, MeasuredUsage> {
-  const sums = new Map<string, MeasuredUsage>();
-  let vmId = '';
-  let covered = 0n;
-  for (const piece of pieces) {
-    if (piece.vmId !== vmId) {
-      vmId = piece.vmId;
-      covered = 0n;
-    }
-    const { startNanos, endNanos } = piece;
-    const end = endNanos < instant ? endNanos : instant;
-    if (end <= startNanos) continue;
-    const sum = sums.get(piece.region) ?? { ...quantitiesOf(() => 0n), observedNanos: 0n };
-    const uncovered = end - (covered > startNanos ? covered : startNanos);
-    sums.set(piece.region, {
-      ...quantitiesOf((field) => sum[field] + (piece[field] * (end - startNanos)) / (endNanos - startNanos)),
-      observedNanos: sum.observedNanos + (uncovered > 0n ? uncovered : 0n),
-    });
-    if (end > covered) covered = end;
-  }
-  return sums;
-}
-
-function minus(a: MeasuredUsage, b: MeasuredUsage): MeasuredUsage {
-  return { ...quantitiesOf((field) => a[field] - b[field]), observedNanos: a.observedNanos - b.observedNanos };
+  return Map.groupBy(found, (row) => row.customerId);
 }
 
 function hashOf(region: string, fromNanos: bigint, untilNanos: bigint, usage: MeasuredUsage): bigint {

@@ -30,7 +30,7 @@ export function walkedRows(windows: string, hours: string, notices?: string): st
     FROM (
       SELECT *, greatest(max(e) OVER (${rows} 1 PRECEDING), min(s) OVER (${rows} CURRENT ROW)) AS covered_until,
         lagInFrame(rank) OVER (${rows} CURRENT ROW) AS rank_before
-      FROM (${cut(windows)}${notices === undefined ? '' : ` UNION ALL ${noticePieces(notices)}`}) WHERE ${hours}
+      FROM (${windowPieces(windows)}${notices === undefined ? '' : ` UNION ALL ${noticePieces(notices)}`}) WHERE ${hours}
     )
     GROUP BY customer_id, vm_id, hour, region`;
 }
@@ -40,7 +40,7 @@ export function walkedRows(windows: string, hours: string, notices?: string): st
  * gets floor(value × its length / the window's length) and the tail, which is `carried` into the next hour, the rest,
  * so the pieces add up to the window's values exactly.
  */
-function cut(windows: string): string {
+export function windowPieces(windows: string): string {
   const piece = (column: string) => {
     const ofHead = head(column, 'started', 'ended');
     return `multiIf(ended <= edge, ${column}, carried, toUInt64(${column} - ${ofHead}), toUInt64(${ofHead})) AS ${column}`;
