@@ -20,7 +20,8 @@ export function parsePeriod(name: string): Period {
     const shown = JSON.stringify(name.slice(0, 20));
     throw new CallerFault('invalid_argument', 'period', `period: ${shown} is no month from "2000-01" to "2999-12"`);
   }
-  return monthOf(Number(year), Number(month) - 1);
+  const next = Number(month);
+  return { name, start: new Date(Date.UTC(Number(year), next - 1)), end: new Date(Date.UTC(Number(year), next)) };
 }
 
 /** Prices and subscriptions begin within the months that there are. @throws CallerFault */
@@ -28,18 +29,4 @@ export function checkInstant(field: string, instant: Date): void {
   if (instant >= EARLIEST && instant < LATEST) return;
   const message = `${field}: ${instant.toISOString()} is not from ${EARLIEST.toISOString()} to before ${LATEST.toISOString()}`;
   throw new CallerFault('invalid_argument', field, message);
-}
-
-/** The months from that of `from` to the last one that is over at `now`, oldest first. */
-export function monthsOver(from: Date, now: Date): Period[] {
-  const months: Period[] = [];
-  const [year, month] = [from.getUTCFullYear(), from.getUTCMonth()];
-  for (let next = monthOf(year, month); next.end <= now; next = monthOf(year, month + months.length)) months.push(next);
-  return months;
-}
-
-/** @param month from 0; those past 11 are months of later years */
-function monthOf(year: number, month: number): Period {
-  const [start, end] = [new Date(Date.UTC(year, month)), new Date(Date.UTC(year, month + 1))];
-  return { name: start.toISOString().slice(0, 7), start, end };
 }

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ListClosingsRequest, ListClosingsResponseSchema } from '../../gen/billing/v1/invoices_pb.ts';
 import { listClosings as list } from '../billing/invoice/closings.ts';
+import { parsePeriod } from '../billing/period.ts';
 import type { BillingStore } from '../billing/store.ts';
 import { toClosingMessage } from './closing-message.ts';
 import { pageSize } from './fields.ts';
@@ -15,7 +16,7 @@ export function listClosings({ db }: BillingStore) {
     const token = fromPageToken(request.pageToken, TOKEN);
     const { failedOnly, openOnly } = request;
     const filter = {
-      period: request.period === '' ? undefined : request.period,
+      period: request.period === '' ? undefined : parsePeriod(request.period).name,
       customerId: request.customerId === '' ? undefined : request.customerId,
       failedOnly,
       openOnly,

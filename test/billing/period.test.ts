@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkInstant, monthsOver, parsePeriod } from '../../src/billing/period.ts';
+import { checkInstant, parsePeriod } from '../../src/billing/period.ts';
 
 describe('a period', () => {
   it.each([
@@ -19,20 +19,6 @@ describe('a period', () => {
       expect(() => parsePeriod(name)).toThrow(`period: ${JSON.stringify(name)} is no month`);
     },
   );
-});
-
-describe('the months that are over', () => {
-  const names = (from: string, now: string) => monthsOver(new Date(from), new Date(now)).map((period) => period.name);
-
-  it('go from the first to the last that has ended', () => {
-    expect(names('2025-11-30T23:00:00Z', '2026-02-01T00:00:00Z')).toEqual(['2025-11', '2025-12', '2026-01']);
-    expect(names('2025-11-30T23:00:00Z', '2026-01-31T23:59:59Z')).toEqual(['2025-11', '2025-12']);
-  });
-
-  it('are none where none has ended', () => {
-    expect(names('2026-01-01T00:00:00Z', '2026-01-31T23:59:59Z')).toEqual([]);
-    expect(names('2027-01-01T00:00:00Z', '2026-01-31T23:59:59Z')).toEqual([]);
-  });
 });
 
 describe('an instant', () => {

@@ -76,7 +76,7 @@ export function hashLines(lines: readonly InvoiceLine[], taxes: readonly Invoice
   return sha256(JSON.stringify([lineKeys, taxKeys]));
 }
 
-export function toInvoiceLine({ metric, exchange, ...line }: ComputedLine): InvoiceLine {
+function toInvoiceLine({ metric, exchange, ...line }: ComputedLine): InvoiceLine {
   return {
     ...line,
     meter: metric,

@@ -1,7 +1,5 @@
-import type { Kysely } from 'kysely';
-import type { Database } from '../../storage/postgres/schema.ts';
 import type { Period } from '../period.ts';
-import { planVersions, type PlanVersion, toPlanVersion } from './plan-version.ts';
+import type { PlanVersion } from './plan-version.ts';
 
 /** A customer has a plan from an instant on, until its next subscription starts. */
 export interface Subscription {
@@ -47,27 +45,6 @@ export function priceSpans(
     spans.splice(joins ? -1 : spans.length, joins ? 1 : 0, span);
   }
   return spans;
-}
-
-/** The price spans of a registered customer. */
-export async function readPriceSpans(db: Kysely<Database>, customerId: string, period: Period): Promise<PriceSpan[]> {
-  const subscriptions = await db
-    .selectFrom('subscriptions')
-    .select(['customer_id', 'plan_id', 'starts_at'])
-    .where('customer_id', '=', customerId)
-    .where('starts_at', '<', period.end)
-    .execute();
-  if (subscriptions.length === 0) return [];
-  const planIds = [...new Set(subscriptions.map((row) => row.plan_id))];
-  const versions = await planVersions(db)
-    .where('version.plan_id', 'in', planIds)
-    .where('version.valid_from', '<', period.end)
-    .execute();
-  return priceSpans(
-    period,
-    subscriptions.map((row) => ({ customerId, planId: row.plan_id, startsAt: row.starts_at })),
-    versions.map(toPlanVersion),
-  );
 }
 
 /** The start of the first whole hour that begins at this instant, which is not before 1970, or after it. */

@@ -97,6 +97,18 @@ describe('fees in advance', () => {
     expect(await amounts()).toEqual({ '2026-01': '100.00', '2026-02': '200.00' });
   });
 
+  it('that are on a draft count for nothing where the month that they are for is final first', async () => {
+    const customerId = await aCustomer();
+    store.usage.pending.add(customerId);
+    await change(customerId, 'close', '2026-01');
+    expect(await listInvoices(store.db, { customerId }, 10)).toMatchObject([{ state: 'draft', total: '200.00' }]);
+    store.usage.pending.delete(customerId);
+    await change(customerId, 'close', '2026-02');
+    await change(customerId, 'close', '2026-01');
+    const billed = await billedOf(customerId);
+    expect(billed).toEqual(new Map(['2026-01', '2026-02', '2026-03'].map((month) => [month, 10_000n])));
+  });
+
   it('are planned anew by a re-issue, and settled by the next month where that came to something else', async () => {
     const customerId = await aCustomer();
     await change(customerId, 'close', '2026-03');

@@ -4,7 +4,8 @@ import { createCustomer } from '../../../src/billing/customers.ts';
 import { closePeriod } from '../../../src/billing/invoice/close-period.ts';
 import { closeCustomer } from '../../../src/billing/invoice/closings.ts';
 import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
-import { listInvoices } from '../../../src/billing/invoice/read-invoices.ts';
+import { getInvoice, listInvoices } from '../../../src/billing/invoice/read-invoices.ts';
+import { voidInvoice } from '../../../src/billing/invoice/void-invoice.ts';
 import { subscribe } from '../../../src/billing/plans/subscribe.ts';
 import { postgresForTest } from '../../database.ts';
 import { ACTOR, aStore, CORE_HOUR_NANOS, publishContent } from '../a-store.ts';
@@ -109,4 +110,30 @@ it('for a month that had nothing to bill gets an invoice of its own, once, by th
   await closePeriod(store, '2026-03', AbortSignal.timeout(20_000));
   expect(await openPeriods(store)).not.toContain('2026-01');
   expect(await listInvoices(store.db, { customerId }, 10)).toHaveLength(1);
+});
+
+it('is on every draft until an invoice is final with it, and again once that one is void', async () => {
+  const customerId = await aCustomer([]);
+  const soon = AbortSignal.timeout(20_000);
+  const used = { cpuTimeNanos: 40n * CORE_HOUR_NANOS };
+  store.clock.set('2026-02-03T00:00:00Z');
+  store.usage.add(customerId, '2026-01-05T00:00:00Z', used);
+  await closeCustomer(store, customerId, '2026-01', soon);
+  store.usage.add(customerId, '2026-01-06T00:00:00Z', used);
+  const adjusted = async (at: string) => {
+    store.clock.set(at);
+    const { invoiceId } = await closeCustomer(store, customerId, '2026-02', soon);
+    const { state, lines } = await getInvoice(store.db, invoiceId ?? '');
+    return [
+      state,
+      lines.filter(({ kind, meter }) => kind === 'adjustment' && meter === 'cpu').map((line) => line.quantity),
+    ];
+  };
+  // The grace is not over at first.
+  expect(await adjusted('2026-03-01T06:00:00Z')).toEqual(['draft', ['40']]);
+  expect(await adjusted('2026-03-01T07:00:00Z')).toEqual(['draft', ['40']]);
+  expect(await adjusted('2026-03-03T00:00:00Z')).toEqual(['final', ['40']]);
+  const [invoice] = await listInvoices(store.db, { customerId, period: '2026-02' }, 1);
+  await voidInvoice(store, { invoiceId: invoice?.invoiceId ?? '', reason: 'wrong' }, ACTOR);
+  expect(await adjusted('2026-03-04T00:00:00Z')).toEqual(['final', ['40']]);
 });

@@ -5,7 +5,8 @@ import { closePeriod } from '../../../src/billing/invoice/close-period.ts';
 import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
 import { parsePeriod } from '../../../src/billing/period.ts';
 import { publishPlan } from '../../../src/billing/plans/publish-plan.ts';
-import { readPriceSpans } from '../../../src/billing/plans/price-spans.ts';
+import { type PriceSpan, priceSpans } from '../../../src/billing/plans/price-spans.ts';
+import { readVersions } from '../../../src/billing/plans/read-versions.ts';
 import { endSubscription, listSubscriptions, subscribe } from '../../../src/billing/plans/subscribe.ts';
 import { postgresForTest } from '../../database.ts';
 import { ACTOR, aStore, RATES, subscribeToBasic } from '../a-store.ts';
@@ -14,6 +15,12 @@ const store = aStore(await postgresForTest());
 
 function start(customerId: string, planId: string, startsAt: string) {
   return subscribe(store, { customerId, planId, startsAt: new Date(startsAt) }, ACTOR);
+}
+
+async function spansOf(customerId: string, period: string): Promise<PriceSpan[]> {
+  const subscriptions = await listSubscriptions(store.db, { customerId }, 10);
+  const planIds = subscriptions.map(({ planId }) => planId);
+  return priceSpans(parsePeriod(period), subscriptions, await readVersions(store.db, planIds));
 }
 
 beforeAll(async () => {
@@ -33,7 +40,7 @@ describe('subscribing', () => {
 
   it('splits the month between the plans', async () => {
     await start('acme', 'pro', '2026-09-10T00:00Z');
-    const spans = await readPriceSpans(store.db, 'acme', parsePeriod('2026-09'));
+    const spans = await spansOf('acme', '2026-09');
     expect(spans.map(({ plan, end }) => [plan.planId, end.toISOString()])).toEqual([
       ['basic', '2026-09-10T00:00:00.000Z'],
       ['pro', '2026-10-01T00:00:00.000Z'],
@@ -94,7 +101,7 @@ describe('ending a subscription', () => {
     await start('leaves', 'euro', '2026-11-20T00:00Z');
     const subscriptions = await listSubscriptions(store.db, { customerId: 'leaves' }, 10);
     expect(subscriptions.map(({ planId }) => planId)).toEqual(['basic', '', 'euro']);
-    const spans = await readPriceSpans(store.db, 'leaves', parsePeriod('2026-11'));
+    const spans = await spansOf('leaves', '2026-11');
     expect(spans.map(({ plan, start: from, end }) => [plan.planId, from.toISOString(), end.toISOString()])).toEqual([
       ['basic', '2026-11-01T00:00:00.000Z', '2026-11-10T10:15:30.000Z'],
       ['euro', '2026-11-20T00:00:00.000Z', '2026-12-01T00:00:00.000Z'],
