@@ -1,6 +1,8 @@
+import type { Kysely } from 'kysely';
 import { appendAuditAll } from '../../audit/trail.ts';
 import { CallerFault } from '../../lib/failure.ts';
 import { parseId } from '../../lib/identifier.ts';
+import type { Database } from '../../storage/postgres/schema.ts';
 import { lockPrices } from '../store.ts';
 import { changedMeanwhile, type Prepared, prepareBatch } from './close-batch.ts';
 import type { Invoice } from './invoice.ts';
@@ -32,7 +34,7 @@ export async function reissueInvoice(
     return { voided: await getInvoice(store.db, invoiceId), invoice: await getInvoice(store.db, newId) };
   };
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-    const earlier = await reissueOf(store, invoiceId);
+    const earlier = await reissueOf(store.db, invoiceId);
     if (earlier !== undefined) return both(earlier);
     const prepared = await prepareBatch(store, [row], signal, { without: invoiceId });
     const made = await replace(store, before, prepared, request, actor);
@@ -54,6 +56,9 @@ async function replace(
   return store.db.transaction().execute(async (transaction) => {
     // Prices and earlier invoices hold still from here on.
     await lockPrices(transaction);
+    // By another call, which may have ended before anything was read for this one.
+    const made = await reissueOf(transaction, invoiceId);
+    if (made !== undefined) return made;
     const isStale = ready !== undefined && (await changedMeanwhile(transaction, [ready], invoiceId)).size > 0;
     if (isStale) return undefined;
     const at = new Date(store.clock.nowMs());
@@ -62,8 +67,8 @@ async function replace(
     if (!ready.settles) throw refused(before, 'usage of its period waits for the rollup; try again');
     const { customerId, period, computed, read } = ready;
     const { paymentTermsDays } = read.terms;
-    const made = { input: read.input, computed, readAt, draft: undefined, isFinal: true, paymentTermsDays };
-    const replacing = { ...made, replacesInvoiceId: invoiceId };
+    const whole = { input: read.input, computed, readAt, draft: undefined, isFinal: true, paymentTermsDays };
+    const replacing = { ...whole, replacesInvoiceId: invoiceId };
     const { invoiceIds, audit } = await writeInvoices(transaction, [replacing], store.numberPrefix, at);
     const [id] = invoiceIds;
     if (id === undefined) throw refused(before, 'nothing is left to bill; void it instead');
@@ -83,7 +88,7 @@ function refused({ number }: Invoice, problem: string): CallerFault {
   return new CallerFault('failed_precondition', 'invoice_id', message);
 }
 
-async function reissueOf({ db }: InvoicingStore, invoiceId: string): Promise<string | undefined> {
+async function reissueOf(db: Kysely<Database>, invoiceId: string): Promise<string | undefined> {
   const row = await db
     .selectFrom('invoices')
     .select('id')

@@ -153,16 +153,30 @@ describe('a void invoice', () => {
     const { store, invoice, customerId } = await aFinal(20n);
     const line = { customerId, description: 'Set-up', quantity: '1', unit: '', unitPrice: '5', taxable: true };
     const at = new Date('2026-09-20T00:00:00Z');
-    let reads = 0;
-    // It waits for the lock that the re-issue's transaction takes.
+    let adding: Promise<unknown> | undefined;
+    // It waits for the lock that the re-issue's transaction takes; both read on once it is there.
     store.usage.onRead = async () => {
-      if (++reads === 1) await addManualLine(store, { ...line, at, idempotencyKey: `${customerId} meanwhile` }, ACTOR);
+      adding ??= addManualLine(store, { ...line, at, idempotencyKey: `${customerId} meanwhile` }, ACTOR);
+      await adding;
     };
     const request = { invoiceId: invoice.invoiceId, reason: 'twice at once' };
     const [a, b] = await Promise.all([1, 2].map(() => reissueInvoice(store, request, ACTOR, SOON())));
     expect(a?.invoice).toMatchObject({ total: '6.00', replacesInvoiceId: invoice.invoiceId });
     expect(b).toEqual(a);
     expect(await owed(store, customerId)).toBe('6.00');
+  });
+
+  it('is issued anew once where another call did so before anything was read', async () => {
+    const { store, invoice } = await aFinal(20n);
+    const again = () => reissueInvoice(store, { invoiceId: invoice.invoiceId, reason: 'twice' }, ACTOR, SOON());
+    const others: ReturnType<typeof again>[] = [];
+    const { usage } = store;
+    const pendingCustomers = usage.pendingCustomers.bind(usage);
+    usage.pendingCustomers = async (requests) => {
+      if (others.length === 0) await others[others.push(again()) - 1];
+      return pendingCustomers(requests);
+    };
+    expect(await again()).toEqual(await others[0]);
   });
 });
 
@@ -272,6 +286,9 @@ describe('a preview and a dry run', () => {
     const [outcome] = await dryRunPeriod(store, '2026-10', previous(customerId), 1, SOON());
     expect(outcome).toMatchObject({ customerId, lines: 1, problem: expect.stringContaining('the grace lasts until') });
     expect(await rowCounts()).toEqual(before);
+    // What is settled is nothing to do any more.
+    const settled = await dryRunPeriod(store, '2026-09', previous(customerId), 1, SOON());
+    expect(settled.filter((each) => each.customerId === customerId)).toEqual([]);
   });
 });
 
