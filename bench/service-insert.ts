@@ -38,7 +38,7 @@ function endlessSpool(spec: FleetSpec): Drainable<number> {
     return payload;
   };
   return {
-    read: async () => ({ payloads: Array.from({ length: RECORDS_AT_ONCE }, record), end: number }),
+    read: async () => ({ payloads: Array.from({ length: RECORDS_AT_ONCE }, record), records: [], end: number }),
     waitForRecords: async () => undefined,
     markApplied: async () => undefined,
     stats: () => ({ lastRecord: 1, appliedRecord: 0, unappliedRecords: 1, unappliedBytes: 1 }),

@@ -127,8 +127,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: 'src/ingest/clickhouse-writer.ts',
     text: `    const isClosed = this.#breaker.circuit.name === 'closed';\n`,
     becomes: `    const isClosed = this.#breaker.circuit.name === 'closed';
-    for (let place = 0; place < 100 && !isClosed; place++) {
-      this.#leftOut.set(place, { file: '', rows: 0, reason: undefined });
+    const { appliedRecord } = this.#options.spool.stats();
+    for (let next = 1; next <= 100 && !isClosed; next++) {
+      this.#leftOut.set(appliedRecord + next, { file: '', rows: 0, reason: undefined });
     }
 `,
     row: 'clickhouse',

@@ -59,7 +59,7 @@ export class ClickHouseWriter<Position> {
   readonly #giveUp = new AbortController();
   /** By the record that is to be stored. */
   readonly #waiters = new Set<{ readonly record: number; readonly resolve: () => void }>();
-  /** Records that are set aside, by their places behind the spool's mark. */
+  /** Records that are set aside, by their numbers, until the spool is marked behind them. */
   readonly #leftOut = new Map<number, { readonly file: string; readonly rows: number; readonly reason: unknown }>();
   readonly #memory = new SendMemory();
   #underWaySinceMs: number | undefined;
@@ -169,7 +169,7 @@ export class ClickHouseWriter<Position> {
     this.#pace.stored();
     this.#options.onStored(pass.rows, pass.bytes, performance.now() - startedMs);
     await this.#options.spool.markApplied(pass.end);
-    this.#marked(pass.records);
+    this.#marked();
     return pass.bytes;
   }
 
@@ -186,12 +186,12 @@ export class ClickHouseWriter<Position> {
     return appliedRecord >= record || unappliedRecords === 0;
   }
 
-  #marked(records: number): void {
-    const leftOut = [...this.#leftOut];
-    this.#leftOut.clear();
-    for (const [place, aside] of leftOut) {
-      if (place < records) this.#options.onSetAside(aside.file, aside.rows, aside.reason);
-      else this.#leftOut.set(place - records, aside);
+  #marked(): void {
+    const { appliedRecord } = this.#options.spool.stats();
+    for (const [record, { file, rows, reason }] of this.#leftOut) {
+      if (record > appliedRecord) continue;
+      this.#leftOut.delete(record);
+      this.#options.onSetAside(file, rows, reason);
     }
   }
 
@@ -209,9 +209,9 @@ export class ClickHouseWriter<Position> {
   /** Keeps broken records elsewhere and leaves them out from here on. @returns whether there are any */
   async #setAside(bytesMax: number, reason: unknown): Promise<boolean> {
     const broken = await this.#pass(bytesMax).find(isBroken);
-    for (const [place, record] of broken) {
+    for (const [number, record] of broken) {
       const file = await this.#options.setAside(record, reason);
-      this.#leftOut.set(place, { file, rows: rowsOf(record), reason });
+      this.#leftOut.set(number, { file, rows: rowsOf(record), reason });
     }
     return broken.size > 0;
   }

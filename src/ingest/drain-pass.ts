@@ -9,6 +9,8 @@ const EVIDENCE_BYTES_MAX = 16 * 1024 * 1024;
 export interface DrainedBatch<Position> {
   /** Lent until the next read. */
   readonly payloads: readonly Uint8Array[];
+  /** The number of each of them: it stays the same however often it is read, and whatever goes bad before it. */
+  readonly records: readonly number[];
   /** Behind the last payload. */
   readonly end: Position;
 }
@@ -30,6 +32,8 @@ export interface Drainable<Position> {
   };
 }
 
+type NumberedRecord = readonly [number: number, record: SpoolRecord];
+
 /**
  * One pass over the spool, from its mark on: what one try to store takes. Read piece by piece while it is sent, so that an
  * insert may be far larger than the memory for it.
@@ -37,7 +41,6 @@ export interface Drainable<Position> {
 export class DrainPass<Position> {
   /** Behind the last record taken; `undefined` where there was none. */
   end: Position | undefined;
-  records = 0;
   rows = 0;
   bytes = 0;
   readonly touched = new TouchedHours();
@@ -57,7 +60,7 @@ export class DrainPass<Position> {
 
   /**
    * @param bounds bytes of all of it, to within one read, and of one read
-   * @param leftOut places, from 0, of records that are not stored
+   * @param leftOut numbers of records that are not stored
    * @param memory where blocks are written
    */
   constructor(
@@ -75,21 +78,20 @@ export class DrainPass<Position> {
 
   /** The windows, as blocks of ClickHouse's `Native`, in memory of `SendMemory`. @throws BrokenBlock; what `failure` has */
   async *blocks(): AsyncGenerator<Buffer, void, void> {
-    for await (const records of this.#batches()) {
-      const kept = records.filter((_, i) => !this.#leftOut.has(this.records - records.length + i));
+    for await (const batch of this.#batches()) {
+      const kept = batch.filter(([number]) => !this.#leftOut.has(number)).map(([, record]) => record);
       for (const record of kept) this.#note(record);
       const windows = kept.filter(({ rowCount }) => rowCount > 0).map(windowsOf);
       if (windows.length > 0) yield nativeBlock(windows, this.#memory);
     }
   }
 
-  /** The records for which `is` holds, by their places. Those that are left out are looked at no more. */
+  /** The records for which `is` holds, by their numbers. Those that are left out are looked at no more. */
   async find(is: (record: SpoolRecord) => boolean): Promise<Map<number, SpoolRecord>> {
     const found = new Map<number, SpoolRecord>();
-    for await (const records of this.#batches()) {
-      for (const [i, record] of records.entries()) {
-        const place = this.records - records.length + i;
-        if (!this.#leftOut.has(place) && is(record)) found.set(place, copyOf(record));
+    for await (const batch of this.#batches()) {
+      for (const [number, record] of batch) {
+        if (!this.#leftOut.has(number) && is(record)) found.set(number, copyOf(record));
       }
     }
     return found;
@@ -101,14 +103,13 @@ export class DrainPass<Position> {
     await this.#reading;
   }
 
-  async *#batches(): AsyncGenerator<readonly SpoolRecord[], void, void> {
+  async *#batches(): AsyncGenerator<readonly NumberedRecord[], void, void> {
     while (!this.#isClosed && this.bytes < this.#bytesMax && this.#evidenceBytes < EVIDENCE_BYTES_MAX) {
       const batch = await this.#read(Math.min(this.#readBytesMax, this.#bytesMax - this.bytes));
       if (batch === undefined) return;
       this.end = batch.end;
-      this.records += batch.payloads.length;
       this.bytes += batch.payloads.reduce((sum, payload) => sum + payload.length, 0);
-      yield this.#decode(batch.payloads);
+      yield this.#decode(batch);
     }
   }
 
@@ -129,9 +130,9 @@ export class DrainPass<Position> {
     }
   }
 
-  #decode(payloads: readonly Uint8Array[]): SpoolRecord[] {
+  #decode({ payloads, records }: DrainedBatch<Position>): NumberedRecord[] {
     try {
-      return payloads.map(decodeRecord);
+      return payloads.map((payload, i) => [records[i] ?? 0, decodeRecord(payload)]);
     } catch (reason) {
       return this.#fail(reason);
     }

@@ -9,6 +9,8 @@ import type { CircuitChange } from '../../src/lib/circuit-breaker.ts';
 export class ListedSpool {
   readonly #payloads: readonly Buffer[];
   readonly marks: number[] = [];
+  /** Numbers of records, from 1, whose bytes have gone bad: they are given no more. */
+  readonly lost = new Set<number>();
   readonly #onMark: (end: number) => Promise<void>;
 
   constructor(payloads: readonly Buffer[], onMark: (end: number) => Promise<void> = async () => undefined) {
@@ -23,7 +25,10 @@ export class ListedSpool {
     let end = from;
     do bytes += this.#payloads[end++]?.length ?? 0;
     while (end < this.#payloads.length && bytes + (this.#payloads[end]?.length ?? 0) <= bytesMax);
-    return { payloads: this.#payloads.slice(from, end), end };
+    const records = Array.from({ length: end - from }, (_, i) => from + i + 1).filter(
+      (record) => !this.lost.has(record),
+    );
+    return { payloads: records.map((record) => this.#payloads[record - 1] ?? Buffer.alloc(0)), records, end };
   }
 
   async waitForRecords(signal: AbortSignal): Promise<void> {

@@ -231,6 +231,21 @@ describe('ClickHouseWriter', () => {
     expect([await count('windows', 'whole'), await count('windows', 'broken')]).toEqual([2, 0]);
   });
 
+  it('leaves out no other record where one goes bad on the disk meanwhile', async () => {
+    const broken = recordOf('torn', 'vm-1').subarray(0, -8);
+    const spool = new ListedSpool([recordOf('bad', 'vm-1'), broken, recordOf('good', 'vm-1')]);
+    const { writer } = aWriter(spool, client, {
+      setAside: async () => {
+        spool.lost.add(1);
+        return 'a-file';
+      },
+    });
+    void writer.run();
+    await writer.settle(AbortSignal.timeout(20_000));
+    await writer.stop();
+    expect([await count('windows', 'torn'), await count('windows', 'good')]).toEqual([0, 1]);
+  });
+
   it('keeps whole records in the spool whatever ClickHouse says to them', async () => {
     const through = await aProxy({
       url,

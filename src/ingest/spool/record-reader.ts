@@ -8,6 +8,8 @@ import { runsAfter, type Position, type Run, type Segment } from './segment.ts';
 export interface Batch {
   /** They share a buffer that the next read uses again: be done with them by then. None where only places of lost records were found. */
   readonly payloads: readonly Uint8Array[];
+  /** The number of each of them. */
+  readonly records: readonly number[];
   /** Behind the last of them. */
   readonly end: Position;
 }
@@ -66,16 +68,20 @@ export class RecordReader {
     const file = await this.#fileOf(segment);
     const bytes = target.subarray(0, await readFully(file, target, run.startOffset));
     const payloads: Uint8Array[] = [];
+    const records: number[] = [];
     let payloadBytes = 0;
     let end: Position | undefined;
     for (const frame of framesOf(bytes, run.startOffset, run, segment.identity)) {
       payloadBytes += frame.payloadBytes;
       if (payloads.length > 0 && payloadBytes > bytesMax) break;
       const at = frame.payloadOffset - run.startOffset;
-      if (frame.payloadBytes > 0) payloads.push(bytes.subarray(at, at + frame.payloadBytes));
+      if (frame.payloadBytes > 0) {
+        payloads.push(bytes.subarray(at, at + frame.payloadBytes));
+        records.push(frame.record);
+      }
       end = { record: frame.record, segment: segment.identity.number, offset: frame.endOffset };
     }
-    return end === undefined ? undefined : { payloads, end };
+    return end === undefined ? undefined : { payloads, records, end };
   }
 
   /** One for all reads: a fresh one of many MiB each time would be waited for and swept up again. */
