@@ -163,9 +163,11 @@ export class Walk {
 
   /** The tail without gaps, so that its records keep their numbers when they are written again. */
   #wholeTail(): TailRecord[] {
-    if (this.#tail.size === 0) return [];
+    const [some] = this.#tail.values();
+    if (some === undefined) return [];
     const { fromRecord } = this.#unsure;
-    const nowhere = { payload: Buffer.alloc(0), writtenAtMs: 0 };
+    // They came together: one that is lost is as old as the others.
+    const nowhere = { payload: Buffer.alloc(0), writtenAtMs: some.writtenAtMs };
     const count = this.#tailLastRecord - fromRecord + 1;
     return Array.from({ length: count }, (_, index) => this.#tail.get(fromRecord + index) ?? nowhere);
   }

@@ -56,6 +56,15 @@ describe('damage on disk', () => {
     expect(await drainIds(again.spool, 1)).toEqual([1, 3]);
   });
 
+  it('of the first record of the last group makes the others look no older', async () => {
+    const clock = { nowMs: () => 1_000_000, nowNanos: () => 1_000_000_000_000n };
+    const { spool, disk } = await openSpool(undefined, { clock });
+    await Promise.all([spool.append(recordOf(1, 1000)), spool.append(recordOf(2, 1000))]);
+    disk.bytesOf(segmentPath(1)).writeUInt8(0xff, HEADER_BYTES + 500);
+    const after = await openSpool(disk.afterKill(), { clock });
+    expect(after.spool.stats()).toMatchObject({ unappliedRecords: 2, oldestUnappliedAgeMs: 0 });
+  });
+
   it('found while reading is left out and reported, and what is behind it comes', async () => {
     const { spool, disk, events } = await openSpool();
     for (let id = 1; id <= 6; id++) await spool.append(recordOf(id, 1000));
