@@ -154,6 +154,25 @@ describe('windows from the wire', () => {
     );
   });
 
+  it('are each held against what their sender may report, whatever came before', async () => {
+    const from = { ...anySender, regions: new Set(['us-east1']), customerIds: new Set(['acme', 'vm-1']) };
+    const ids = fc.record({
+      customerId: fc.constantFrom('acme', 'vm-1', 'other'),
+      region: fc.constantFrom('us-east1', 'eu-west1'),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(ids, { minLength: 2, maxLength: 6 }), async (each) => {
+        const windows = each.map((one, index) => aWindow({ ...one, vmId: `vm-${index}` }));
+        const wires = windows.map((one) => toBinary(BillingMetricsSchema, one));
+        const allowed = each.filter(({ customerId, region }) => customerId !== 'other' && region === 'us-east1').length;
+        const outcome = await outcomeOf(wireBatch(...wires), from);
+        expect(outcome).toMatchObject({ counts: { accepted: allowed, refused: each.length - allowed } });
+        expect(outcome).toEqual(await ordinaryOutcomeOf(wires, from));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it('are refused one by one where they are cut off or garbled, whatever the bytes', async () => {
     const garbled = fc.tuple(wire, fc.nat(), fc.nat(255)).map(([bytes, at, byte]) => {
       const changed = bytes.slice();

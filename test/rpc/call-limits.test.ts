@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CallLimits } from '../../src/rpc/call-limits.ts';
+import { OpenCalls } from '../../src/rpc/open-call.ts';
 import { TokenBucket } from '../../src/lib/token-bucket.ts';
 
 const NONE = { callsPerSecondMax: 1_000_000, bodyBytesPerSecondMax: 1_000_000_000, callsAtOnceMax: 1_000_000 };
@@ -52,6 +53,16 @@ describe('CallLimits', () => {
     expect(() => each.admit(KEY)).toThrow();
     second.end();
     expect(each.bodyBytes).toBe(0);
+  });
+
+  it('counts no call whose client left while its key was being looked up', () => {
+    const { limits: each } = limits({ callsAtOnceMax: 1 });
+    const calls = new OpenCalls(each, { receiveTimeoutMs: 60_000, sendTimeoutMs: 60_000, workTimeoutMs: 60_000 });
+    const call = calls.enter({ address: () => '', certificate: () => undefined });
+    calls.leave(call);
+    call.admit(KEY);
+    calls.stop();
+    each.admit(KEY).end();
   });
 
   it('forgets a caller only when there is nothing to remember', () => {
