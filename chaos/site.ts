@@ -168,8 +168,6 @@ export class Site {
       METERD_LISTEN: '127.0.0.1:0',
       // Errors are what rows provoke; who looks into one wants to see them.
       METERD_LOG_LEVEL: process.env['METERD_LOG_LEVEL'] ?? 'silent',
-      // Rows start meterd hundreds of times: half of a start is compiling.
-      NODE_COMPILE_CACHE: join(RESULTS_FOLDER, 'compile-cache'),
       CLICKHOUSE_URL: this.clickhouseUrl,
       DATABASE_URL: this.databaseUrl,
       ...NO_JOBS,
