@@ -82,6 +82,44 @@ describe('readUsage', () => {
     );
   });
 
+  it('cuts an hour as docs/money.md says, with hashes that no version may change: final invoices have them', async () => {
+    const customerId = randomUUID();
+    const at = (minute: number, endMinute: number) => ({
+      startNanos: BASE + BigInt(minute) * MINUTE,
+      endNanos: BASE + BigInt(endMinute) * MINUTE,
+    });
+    const busy = Array.from({ length: 60 }, (_, minute) => report(customerId, minute, { cpuTimeNanos: MINUTE }));
+    const over = HOUR + 15n * MINUTE + 30n * SECOND;
+    await store(client, [
+      ...busy,
+      report(customerId, 0, { vmId: 'vm-2', ...at(60, 70), cpuTimeNanos: 7n }),
+      report(customerId, 0, { vmId: 'vm-2', ...at(65, 75), region: 'us', cpuTimeNanos: 7n }),
+    ]);
+    await run();
+    const cuts = [0n, over - HOUR, HOUR, HOUR + 7n * MINUTE, over].map((nanos) => BASE + nanos);
+    const spans = cuts.slice(1).map((until, index) => span(cuts[index] ?? BASE, until));
+    const [found = []] = await billing.readUsage([{ customerId, spans }], signal);
+    const shown = found.map((regions) =>
+      regions.map(({ region, observed, hoursHash }) => {
+        return [region, observed.cpuTimeNanos, observed.observedNanos / SECOND, hoursHash];
+      }),
+    );
+    expect(shown).toEqual([
+      [['eu', 930n * SECOND, 930n, '8c17d9a439519cb16abffaabcb3ea3c6']],
+      [['eu', 2670n * SECOND, 2670n, '8b1855f159175699bccd1d8785534f0a']],
+      [
+        ['eu', 4n, 420n, '09592e16c5df175797312a778333713a'],
+        ['us', 1n, 0n, '655a035682e5e3b67fca5a4c07b4bd03'],
+      ],
+      [
+        ['eu', 3n, 180n, '003471168930b53c0eb03fcba0035c5d'],
+        ['us', 6n, 300n, 'd472e557ef66b75656e0b3b0a0555908'],
+      ],
+    ]);
+    const [[whole] = []] = await billing.readUsage([{ customerId, spans: [span(BASE, BASE + HOUR)] }], signal);
+    expect(whole?.map(({ hoursHash }) => hoursHash)).toEqual(['f906e5bb15437ad8081fdbc8529b6074']);
+  });
+
   it('has another hash wherever a VM, a region, an hour or a quantity is another one, and the same for the same', async () => {
     const usage = (changes: Parameters<typeof report>[2], minute = 0) => ({ changes, minute });
     const different = [
