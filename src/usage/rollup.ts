@@ -88,8 +88,9 @@ async function workOff(options: RollUpOptions, touched: readonly TouchedHour[]):
   const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
   let [rows, hasMoved] = [0, false];
   for (const together of readTogether(touched)) {
-    if (await touchMovedBoots(clickhouse, together, signal)) hasMoved = true;
-    rows += await compute(options, together);
+    const done = await compute(options, together);
+    rows += done.rows;
+    hasMoved ||= done.hasMoved;
   }
   await removeTouches(clickhouse, touched, drainIds, signal);
   return { rows, hasMoved };
@@ -134,19 +135,23 @@ function cellsOf(touched: readonly TouchedHour[]): Cells {
   };
 }
 
-async function compute(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<number> {
-  const found = await sourcesByCustomer(options.clickhouse, cellsOf(touched), options.signal);
+async function compute(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<Omit<Pass, 'hours'>> {
+  const { clickhouse, signal } = options;
+  const found = await sourcesByCustomer(clickhouse, cellsOf(touched), signal);
   const sourcesOf = ({ customerId }: TouchedHour) => found.get(customerId) ?? WINDOWS_ONLY;
-  let rows = 0;
+  let [rows, hasMoved] = [0, false];
   for (const alike of Map.groupBy(touched, (each) => JSON.stringify(sourcesOf(each))).values()) {
     const sources = alike[0] === undefined ? WINDOWS_ONLY : sourcesOf(alike[0]);
-    if (sources.readings) await noteConflictingReadings(options.clickhouse, cellsOf(alike), options.signal);
+    if (sources.readings) {
+      if (await touchMovedBoots(clickhouse, alike, signal)) hasMoved = true;
+      await noteConflictingReadings(clickhouse, cellsOf(alike), signal);
+    }
     for (const run of await boundedRuns(options, alike)) {
       rows += await replaceHours(options, run, sources);
       await replaceEstimates(options, cellsOf(run));
     }
   }
-  return rows;
+  return { rows, hasMoved };
 }
 
 /**
