@@ -119,6 +119,8 @@ export async function resolveConflict(
   const resolution = isSame ? before : resolutionOf(store.clock, request, actor, before);
   if (!isSame) {
     await store.record(keyOf(request), resolution);
+    // Before the decision is in effect, too: where this try ends right behind that, stored hours must not go on without it.
+    await touchHours(store.clickhouse, request.customerId, hoursOf(request), signal);
     await store.clickhouse.insert({
       table: 'conflict_resolutions',
       values: [toRow(request, resolution)],
@@ -126,7 +128,7 @@ export async function resolveConflict(
       abort_signal: signal,
     });
   }
-  // Also where nothing is new: the try before may have ended between the two.
+  // A rollup may have removed the touches of before already. Also where nothing is new: the try before may have ended in between.
   await touchHours(store.clickhouse, request.customerId, hoursOf(request), signal);
   return { ...conflict, resolution };
 }

@@ -96,6 +96,24 @@ describe('a conflict', () => {
     expect(await usage(first.customerId)).toEqual(['us 9']);
   });
 
+  it('counts also where the try that decided it ended right behind the decision', async () => {
+    const [first, second] = await twoReports();
+    let isDecided = false;
+    const dying = new Proxy(client, {
+      get(target, name) {
+        if (name !== 'insert') return Reflect.get(target, name) as unknown;
+        return async (options: Parameters<typeof client.insert>[0]) => {
+          if (isDecided) throw new Error('killed');
+          isDecided = options.table === 'conflict_resolutions';
+          return target.insert(options);
+        };
+      },
+    });
+    const deciding = resolveConflict({ ...decisions().conflicts, clickhouse: dying }, choice(second), 'key-op', signal);
+    await expect(deciding).rejects.toThrow('killed');
+    expect(await usage(first.customerId)).toEqual(['us 9']);
+  });
+
   it('stays open where the decision could not be put on record', async () => {
     const [first, second] = await twoReports();
     const deciding = resolveConflict(decisions(true).conflicts, choice(second), 'key-op', signal);
