@@ -115,11 +115,11 @@ it('for a month that had nothing to bill gets an invoice of its own, once, by th
 it('is on every draft until an invoice is final with it, and again once that one is void', async () => {
   const customerId = await aCustomer([]);
   const soon = AbortSignal.timeout(20_000);
-  const used = { cpuTimeNanos: 40n * CORE_HOUR_NANOS };
+  const hour = { cpuTimeNanos: 40n * CORE_HOUR_NANOS };
   store.clock.set('2026-02-03T00:00:00Z');
-  store.usage.add(customerId, '2026-01-05T00:00:00Z', used);
+  store.usage.add(customerId, '2026-01-05T00:00:00Z', hour);
   await closeCustomer(store, customerId, '2026-01', soon);
-  store.usage.add(customerId, '2026-01-06T00:00:00Z', used);
+  store.usage.add(customerId, '2026-01-06T00:00:00Z', hour);
   const adjusted = async (at: string) => {
     store.clock.set(at);
     const { invoiceId } = await closeCustomer(store, customerId, '2026-02', soon);

@@ -17,15 +17,14 @@ const SEPTEMBER = new Date('2026-09-01T00:00:00Z');
 
 /** Resolves when somebody waits for a lock of somebody else, or nobody is left who might. */
 async function someoneWaits(meanwhile: Promise<unknown>): Promise<void> {
-  let hasEnded = false;
-  void meanwhile.then(
-    () => (hasEnded = true),
-    () => (hasEnded = true),
+  const ended = meanwhile.then(
+    () => true,
+    () => true,
   );
-  while (!hasEnded) {
+  for (;;) {
     const { rows } = await sql`SELECT FROM pg_stat_activity
       WHERE datname = current_database() AND wait_event_type = 'Lock'`.execute(db);
-    if (rows.length > 0) return;
+    if (rows.length > 0 || (await Promise.race([ended, Promise.resolve(false)]))) return;
   }
 }
 
