@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { listAudit } from '../../../src/audit/trail.ts';
 import { verifyAudit } from '../../../src/audit/verify-audit.ts';
-import { closeCustomer } from '../../../src/billing/invoice/closings.ts';
+import { closeCustomer, listClosings } from '../../../src/billing/invoice/closings.ts';
 import { closePeriod, InvoicesFailed } from '../../../src/billing/invoice/close-period.ts';
 import { openPeriods } from '../../../src/billing/invoice/open-periods.ts';
 import { hashLines } from '../../../src/billing/invoice/compute-invoice.ts';
@@ -231,6 +231,17 @@ describe('closing a month', () => {
       throw new Error('the query was cancelled');
     };
     await expect(closePeriod(month.store, month.name, stop.signal)).rejects.toThrow(/^meterd stops$/);
+  });
+
+  it('ends where an engine is away, which is no customer’s failure either', async () => {
+    const month = await aMonth('acme', 'bolt');
+    month.store.usage.onRead = () => {
+      throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+    };
+    await expect(month.close()).rejects.toThrow(/^connect ECONNREFUSED$/);
+    expect(await listClosings(month.store.db, { period: month.name, failedOnly: true }, undefined, 10)).toEqual([]);
+    month.store.usage.onRead = () => undefined;
+    expect(await month.close()).toMatchObject({ failed: 0, closed: true });
   });
 
   it('leaves the month open where somebody subscribes behind the run’s back', async () => {
