@@ -52,6 +52,7 @@ const WHOLE: Columns<Customer> = {
   'E-mail': (row) => row.details?.email ?? '',
   'Tax region': (row) => row.details?.taxRegion ?? '',
   'Tax treatment': (row) => named(TaxTreatment, row.details?.taxTreatment ?? TaxTreatment.UNSPECIFIED),
+  'Prices include tax': (row) => (row.details?.pricesIncludeTax === true ? 'yes' : 'no'),
   'Payment terms': (row) => `${row.details?.paymentTermsDays ?? 30} days`,
 };
 const ERASURES: Columns<ErasureReceipt> = {
@@ -149,6 +150,7 @@ function withDetails(command: Command): Command {
     .option('--tax-treatment <treatment>', 'standard, reverse_charge or exempt')
     .option('--tax-exempt-reason <text>')
     .option('--prices-include-tax')
+    .option('--no-prices-include-tax', 'as it is unless said otherwise')
     .option('--payment-terms-days <days>', 'from final to due', whole);
 }
 

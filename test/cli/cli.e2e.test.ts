@@ -159,6 +159,13 @@ it('a month, from registering a customer to its payment', async () => {
   expect(audit).toMatch(/^Intact\s+yes$/m);
 }, 240_000);
 
+it('what is said of a customer can be taken back', async () => {
+  const inclusive = ['--name', 'Bolt', '--currency', 'EUR', '--prices-include-tax'];
+  expect(await cli('customer', 'create', 'bolt-2', ...inclusive)).toMatch(/^Prices include tax\s+yes$/m);
+  expect(await cli('customer', 'update', 'bolt-2', '--name', 'Bolt AG')).toMatch(/^Prices include tax\s+yes$/m);
+  expect(await cli('customer', 'update', 'bolt-2', '--no-prices-include-tax')).toMatch(/^Prices include tax\s+no$/m);
+}, 240_000);
+
 it('a period that is mistyped or has nothing is told of, and never taken for one in which all is well', async () => {
   const admin = { METERD_KEY: meterd.adminKey };
   const [unproved, mistyped] = await Promise.all([
