@@ -1,6 +1,16 @@
 import type { Invoice, InvoiceLine, InvoiceTax } from '../invoice/invoice.ts';
 import type { Party } from '../invoice/invoice-input.ts';
-import { addDecimals, type Decimal, formatDecimal, negate, parseDecimal, roundHalfEven, stripZeros } from '../money.ts';
+import {
+  addDecimals,
+  compareDecimals,
+  type Decimal,
+  formatDecimal,
+  fractionOf,
+  negate,
+  parseDecimal,
+  roundHalfEven,
+  stripZeros,
+} from '../money.ts';
 
 /** An invoice or credit note as it is put on paper: text only, in reading order. The template lays it out and decides nothing. */
 export interface InvoiceView {
@@ -145,6 +155,7 @@ function detailsOf(line: InvoiceLine, invoice: Invoice, named: NamedInvoices): s
     const product = `${shownQuantity(tier.quantity)} × ${grouped(tier.unitPrice)}${flat}`;
     details.push(`${product} = ${shownQuantity(tier.amount)}`);
   }
+  if (isCapped(line)) details.push(`Capped at ${grouped(line.amount)}`);
   if (regions.length > 0) {
     details.push(regions.map(({ region, quantity }) => `${region}: ${shownQuantity(quantity)}`).join(' · '));
   }
@@ -153,6 +164,15 @@ function detailsOf(line: InvoiceLine, invoice: Invoice, named: NamedInvoices): s
     details.push(`1 ${fromCurrency} = ${rate} ${invoice.currency} on ${day} (${source})`);
   }
   return details;
+}
+
+/** Only then does a charge come to less than its tiers; one without tiers has then no price, though some of it is not included. */
+function isCapped({ kind, tiers, unitPrice, quantity, included, amount }: InvoiceLine): boolean {
+  if (kind !== 'usage' || unitPrice !== '') return false;
+  if (tiers.length === 0) return compareDecimals(parse(included), parse(quantity)) < 0;
+  const exact = tiers.map((tier) => parse(tier.amount)).reduce(addDecimals);
+  const charged = parse(amount);
+  return compareDecimals(roundHalfEven(fractionOf(exact), charged.scale), charged) > 0;
 }
 
 function sumsOf(invoice: Invoice): SumView[] {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { dayOf, grouped, viewInvoice } from '../../../src/billing/documents/invoice-view.ts';
 import { aLine, anInvoice } from './an-invoice.ts';
 
+const HUNDRED = { quantity: '100', unitPrice: '1.00', flatAmount: '5.00', amount: '105.000' };
 const EARLIER = '019a0000-0000-7000-8000-0000000000aa';
 const NAMED = new Map([[EARLIER, { number: 'INV-000003', period: '2026-07' }]]);
 
@@ -52,10 +53,17 @@ describe('an invoice on paper', () => {
       ['Observed 1,872.4 core-hour, estimated 0.1 core-hour'],
     ],
     ['an allowance', { included: '744', regions: [] }, ['Included: 744 core-hour']],
+    ['tiers', { tiers: [HUNDRED], amount: '105.00', unitPrice: '', regions: [] }, ['100 × 1.00 + 5.00 = 105']],
     [
-      'tiers',
-      { tiers: [{ quantity: '100', unitPrice: '1.00', flatAmount: '5.00', amount: '105.000' }], regions: [] },
-      ['100 × 1.00 + 5.00 = 105'],
+      'tiers above the cap',
+      { tiers: [HUNDRED], amount: '93.60', unitPrice: '', regions: [] },
+      ['100 × 1.00 + 5.00 = 105', 'Capped at 93.60'],
+    ],
+    ['a price above the cap', { unitPrice: '', regions: [] }, ['Capped at 93.60']],
+    [
+      'an allowance that covers all of it',
+      { unitPrice: '', included: '1872', amount: '0.00', regions: [] },
+      ['Included: 1,872 core-hour'],
     ],
     [
       'another currency',
