@@ -3,7 +3,7 @@ import { type Timestamp, timestampNow } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
 import { InvoiceSchema, InvoiceService, type Payment, PaymentSchema } from '../../gen/billing/v1/invoices_pb.ts';
 import { INVOICES } from './invoice-text.ts';
-import type { Session } from './session.ts';
+import { BadUsage, type Session } from './session.ts';
 import type { Columns } from './table.ts';
 import { instant, shown } from './values.ts';
 
@@ -35,6 +35,9 @@ export function paymentCommands(program: Command, session: Session): void {
     .option('--reference <text>', "the bank's", '')
     .option('--idempotency-key <key>', 'the same again answers the same payment; needs --at')
     .action(async (invoiceId: string, amount: string, options: RecordOptions) => {
+      if (options.idempotencyKey !== undefined && options.at === undefined) {
+        throw new BadUsage('--idempotency-key: say --at too, since "now" is another instant when it is said again');
+      }
       const { at: paidAt = timestampNow(), method, reference, idempotencyKey = randomUUID() } = options;
       const invoices = await session.client(InvoiceService);
       const payment = { idempotencyKey, invoiceId, amount, paidAt, method, reference };

@@ -316,9 +316,10 @@ it('ends with 1 and the message alone where something is wrong, with 2 where the
     await run(admin, 'invoice', 'pdf', 'INV-000001'),
     await run(admin, 'subscription', 'end', 'acme', '--at', '1st of May'),
     await run(admin, 'invoice', 'list', '--state', 'lost'),
+    await run(admin, 'payment', 'record', 'INV-000001', '1', '--idempotency-key', 'without --at'),
     await run({}, 'customer', 'list'),
   ];
-  expect(wrong.map(({ code }) => code)).toEqual([2, 2, 2, 2]);
+  expect(wrong.map(({ code }) => code)).toEqual([2, 2, 2, 2, 2]);
   expect((await run(admin, '--help')).code).toBe(0);
   await writeFile(join(folder, 'key'), `${meterd.adminKey}\n`);
   expect((await run({ METERD_KEY_FILE: join(folder, 'key') }, 'customer', 'list')).code).toBe(0);
