@@ -79,19 +79,19 @@ export async function reversePayment(
   parseId('reason', reason, TEXT_BYTES_MAX);
   checkInstant('reversed_at', reversedAt);
   return store.db.transaction().execute(async (transaction) => {
-    const payment = await getPayment(transaction, paymentId);
+    // Held before looking for an earlier reversal: a second one at once waits here, and then finds it.
+    const payment = await getPayment(transaction, paymentId, true);
     if (payment.reversesPaymentId !== undefined) {
       const message = `payment_id: "${paymentId}" is a reversal; record the payment anew`;
       throw new CallerFault('failed_precondition', 'payment_id', message);
     }
-    // Held before looking for an earlier reversal: a second one at once waits here, and then finds it.
-    const owed = await lockOwed(transaction, payment.invoiceId);
     const earlier = await transaction
       .selectFrom('payments')
       .selectAll()
       .where('reverses_payment_id', '=', paymentId)
       .executeTakeFirst();
     if (earlier !== undefined) return toPayment(earlier);
+    const owed = await lockOwed(transaction, payment.invoiceId);
     const recorded = { recordedAt: new Date(store.clock.nowMs()), recordedBy: actor };
     const changes = { paymentId: randomUUIDv7(), paidAt: reversedAt, reference: reason, reversesPaymentId: paymentId };
     const reversal = { ...payment, ...changes, ...recorded };
@@ -169,10 +169,10 @@ async function writePayment(
   });
 }
 
-async function getPayment(transaction: Transaction<Database>, paymentId: string): Promise<Payment> {
-  const row = isUuid(paymentId)
-    ? await transaction.selectFrom('payments').selectAll().where('id', '=', paymentId).executeTakeFirst()
-    : undefined;
+/** @param held until the transaction ends */
+async function getPayment(transaction: Transaction<Database>, paymentId: string, held = false): Promise<Payment> {
+  const named = transaction.selectFrom('payments').selectAll().where('id', '=', paymentId);
+  const row = isUuid(paymentId) ? await (held ? named.forUpdate() : named).executeTakeFirst() : undefined;
   if (row === undefined) {
     const shown = JSON.stringify(paymentId.slice(0, 100));
     throw new CallerFault('not_found', 'payment_id', `payment_id: there is no payment ${shown}`);

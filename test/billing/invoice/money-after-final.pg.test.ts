@@ -71,6 +71,19 @@ describe('payments', () => {
   });
 });
 
+describe('a payment that is taken back', () => {
+  it('is so once, though two ask at once, and though its invoice is void by the time that one asks again', async () => {
+    const { store, invoice, customerId } = await aFinal(2000n);
+    const { paymentId } = await pay(store, invoice.invoiceId, '40');
+    const request = { paymentId, reversedAt: new Date('2026-10-12T00:00:00Z'), reason: 'returned' };
+    const both = await Promise.all([1, 2].map(() => reversePayment(store, request, ACTOR)));
+    expect(both[1]).toEqual(both[0]);
+    await voidInvoice(store, { invoiceId: invoice.invoiceId, reason: 'wrong' }, ACTOR);
+    expect(await reversePayment(store, request, ACTOR)).toEqual(both[0]);
+    expect(centsOf(await owed(store, customerId))).toBe(0n);
+  });
+});
+
 describe('credit notes', () => {
   it('of random parts never pass what is left, and add up to the whole', async () => {
     await assert(
