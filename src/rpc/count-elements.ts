@@ -33,7 +33,7 @@ export function checkBinaryElements(input: DescMessage, message: Uint8Array, ele
       const field = type === undefined ? undefined : fieldsOf(type).get(number);
       if (field?.nested !== undefined) walk(field.nested, until, depth + 1);
       // At most an entry for each byte.
-      else if (field?.isPacked === true) left -= bytes;
+      else if (field?.isPacked === true && (left -= bytes) < 0) throw tooMany(elementsMax);
       reader.pos = until;
     }
   };

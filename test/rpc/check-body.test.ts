@@ -2,7 +2,9 @@ import { brotliCompressSync, gunzipSync, gzipSync } from 'node:zlib';
 import { Code } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import { BillingCollectorService } from '../../gen/billing/v1/collector_pb.ts';
+import { GetCustomerUsageRequestSchema } from '../../gen/billing/v1/query_pb.ts';
 import { type CheckedCall, checkedBody } from '../../src/rpc/check-body.ts';
+import { checkBinaryElements } from '../../src/rpc/count-elements.ts';
 
 const BYTES_MAX = 1000;
 
@@ -114,6 +116,11 @@ describe('checkedBody', () => {
     // Fields that nobody knows, of a window.
     const unknown = Buffer.concat([Buffer.from([0x0a, 254, 3]), Buffer.alloc(510, Buffer.from([0x78, 0]))]);
     await expect(read(unknown, binary)).rejects.toMatchObject(refused);
+    // A list of numbers, packed into one field: an entry for each byte.
+    const packed = (entries: number): Buffer => Buffer.concat([Buffer.from([0x22, entries]), Buffer.alloc(entries, 1)]);
+    const count = (entries: number): void => checkBinaryElements(GetCustomerUsageRequestSchema, packed(entries), 100);
+    expect(() => count(100)).toThrow('more than 100 elements');
+    expect(() => count(99)).not.toThrow();
   });
 
   it('passes on what is left where part of a message is set aside, however it comes', async () => {
