@@ -8,10 +8,11 @@ import { parseWindow } from '../../src/ingest/validate.ts';
 import { clickHouseForTest } from '../database.ts';
 import { aReading } from './a-reading.ts';
 import { aWriter, ListedSpool } from './a-writer.ts';
+import { aProxy } from './clickhouse-proxy.ts';
 import { NO_WINDOWS } from '../../src/ingest/window-block.ts';
 import { anySender, aWindow, NOW_MS } from './a-window.ts';
 
-const { client } = await clickHouseForTest();
+const { client, url } = await clickHouseForTest();
 const NOW_NANOS = BigInt(NOW_MS) * 1_000_000n;
 const bounds = { nowNanos: NOW_NANOS, lateDaysMax: 35, rawDays: 400, aheadNanosMax: 0n };
 const provenance = { credentialId: 'k', instanceId: 'i', receivedAtNanos: NOW_NANOS };
@@ -200,4 +201,23 @@ describe('rows of other tables', () => {
       (SELECT sum(length(vm_ids)) FROM heartbeats WHERE credential_id = 'values') AS vms`;
     expect(await select(query)).toEqual([{ samples: '2', gaps: '1', vms: '10000' }]);
   });
+});
+
+// Last: what it stores would be seen by the others.
+it('stores the customers of keys first, without whom what these keys tell would count for everybody', async () => {
+  const tables: string[] = [];
+  const treat = ({ query }: { query: string }) => {
+    tables.push(/INSERT INTO (\w+)/.exec(query)?.[1] ?? query);
+    return 'pass' as const;
+  };
+  const record = recordOf(
+    encodeEvidence('vm_events', [{ ...stopped, credential_id: 'scoped' }]),
+    encodeEvidence('heartbeats', [{ ...beat, credential_id: 'scoped' }]),
+    encodeEvidence('key_customers', [{ credential_id: 'scoped', customer_id: '' }]),
+  );
+  const { writer } = aWriter(new ListedSpool([record]), await aProxy({ url, treat }));
+  void writer.run();
+  await writer.settle(AbortSignal.timeout(20_000));
+  await writer.stop();
+  expect(tables).toEqual(['key_customers', 'vm_events', 'heartbeats']);
 });

@@ -116,6 +116,14 @@ describe('damage on disk', () => {
       { reason: 'segment-end', segment: 2, lostRecords: 4 },
     ]);
 
+    const lastHeadless = await filled(2);
+    lastHeadless.bytesOf(segmentPath(4)).fill(0, 0, HEADER_BYTES);
+    const last = await openSpool(lastHeadless);
+    expect(eventsOf(last.events, 'quarantined')).toMatchObject([
+      { reason: 'header', segment: 4, copy: 'segment-4-at-0-header' },
+      { reason: 'spool-end', lostRecords: 2 },
+    ]);
+
     const cut = await filled(3);
     cut.setBytes(segmentPath(4), cut.bytesOf(segmentPath(4)).subarray(0, HEADER_BYTES + FRAME_BYTES));
     const third = await openSpool(cut);

@@ -38,6 +38,16 @@ describe.each(['write', 'sync'] as const)('a failed %s', (kind) => {
     expect(await drainIds(reopened.spool)).toEqual([]);
   });
 
+  it('leaves a segment that is removed once its time is over, and never used again', async () => {
+    const { spool, disk } = await openSpool();
+    await spool.append(recordOf(1, 1000));
+    disk.onOperation = failing(kind, /0001$/);
+    for (let id = 2; id <= 20; id++) await spool.append(recordOf(id, 1000));
+    await drainIds(spool);
+    const ofIt = disk.log.filter((one) => one.name === FIRST_SEGMENT).map((one) => one.kind);
+    expect([ofIt.includes('remove'), ofIt.includes('rename')]).toEqual([true, false]);
+  });
+
   it('of two segments in a row rejects all that waits, and everything from then on', async () => {
     const { spool, disk, events } = await openSpool();
     await spool.append(recordOf(1, 1000));
