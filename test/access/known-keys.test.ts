@@ -102,6 +102,16 @@ describe('KnownKeys', () => {
     expect((await known.authenticate(bearer)).keyId).toBe(credential.keyId);
   });
 
+  it('asks for sixteen unknown keys at once, and for no more', async () => {
+    const { known, state } = keysIn([]);
+    await known.refresh();
+    const unknown = Array.from({ length: 20 }, () => `Bearer ${formatCredential(newCredential())}`);
+    const kinds = unknown.map((each) => known.authenticate(each).catch(({ kind }: { kind: string }) => kind));
+    const [asked, notAsked] = [Array(16).fill('unauthenticated'), Array(4).fill('unavailable')];
+    expect(await Promise.all(kinds)).toEqual([...asked, ...notAsked]);
+    expect(state.finds).toBe(16);
+  });
+
   it('asks once for a key that is not there', async () => {
     const { known, state } = keysIn([]);
     await known.refresh();

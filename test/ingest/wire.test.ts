@@ -214,6 +214,29 @@ describe('windows from the wire', () => {
     expect(isBeyondDoubt(odd, anySender, bounds)).toBe(false);
   });
 
+  it('go the ordinary way where they are late, whatever their sender may do', () => {
+    const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, rawDays: 400, aheadNanosMax: 0n };
+    const daysAgo = (days: number) => {
+      const endMs = NOW_MS - days * 86_400_000;
+      return aWindow({ windowStart: timestampFromMs(endMs - 60_000), windowEnd: timestampFromMs(endMs) });
+    };
+    for (const from of [anySender, { ...anySender, backfill: true }]) {
+      expect(isBeyondDoubt(daysAgo(34), from, bounds)).toBe(true);
+      expect(isBeyondDoubt(daysAgo(36), from, bounds)).toBe(false);
+    }
+  });
+
+  it('are not decoded where they have more than 65,536 bytes', async () => {
+    const odd = toBinary(BillingMetricsSchema, aWindow({ vmId: 'straße' }));
+    const filler = Buffer.concat([
+      Buffer.from([...varint((30n << 3n) | 2n), ...varint(65_536n)]),
+      Buffer.alloc(65_536),
+    ]);
+    const fault = [0, 'invalid_argument', '', expect.stringMatching(/^it has \d+ bytes, more than 65536$/)];
+    expect(await outcomeOf(wireBatch(Buffer.concat([odd, filler])), anySender)).toMatchObject({ shown: [fault] });
+    expect(await outcomeOf(wireBatch(odd), anySender)).toMatchObject({ counts: { accepted: 1 } });
+  });
+
   it('go the ordinary way where they are so old that windows of then may be removed', () => {
     const bounds = { nowNanos: BigInt(NOW_MS) * 1_000_000n, lateDaysMax: 35, aheadNanosMax: 0n };
     const endMs = NOW_MS - 35 * 86_400_000 + 3_600_000;
