@@ -6,8 +6,6 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { BillingDetails } from "./customers_pb.ts";
-import { file_billing_v1_customers } from "./customers_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -16,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file billing/v1/invoices.proto.
  */
 export const file_billing_v1_invoices: GenFile = /*@__PURE__*/
-  fileDesc("ChliaWxsaW5nL3YxL2ludm9pY2VzLnByb3RvEgpiaWxsaW5nLnYxIrAGCgdJbnZvaWNlEhIKCmludm9pY2VfaWQYASABKAkSDgoGbnVtYmVyGAIgASgJEhMKC2N1c3RvbWVyX2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYmlsbGluZy52MS5JbnZvaWNlU3RhdGUSMAoMcGVyaW9kX3N0YXJ0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghjdXJyZW5jeRgHIAEoCRINCgV0b3RhbBgIIAEoCRImCgVsaW5lcxgJIAMoCzIXLmJpbGxpbmcudjEuSW52b2ljZUxpbmUSMAoMZmluYWxpemVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwZXJpb2QYCyABKAkSJQoFdGF4ZXMYDCADKAsyFi5iaWxsaW5nLnYxLkludm9pY2VUYXgSCwoDbmV0GA0gASgJEgsKA3RheBgOIAEoCRIaChJwcmljZXNfaW5jbHVkZV90YXgYDyABKAgSKgoGZHVlX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgphbW91bnRfZHVlGBEgASgJEhMKC2Ftb3VudF9wYWlkGBIgASgJEhcKD2Ftb3VudF9jcmVkaXRlZBgTIAEoCRIbChNyZXBsYWNlc19pbnZvaWNlX2lkGBQgASgJEi0KCXZvaWRlZF9hdBgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLdm9pZF9yZWFzb24YFiABKAkSEQoJdGltZV96b25lGBcgASgJEiIKBnNlbGxlchgYIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyEhUKDWN1c3RvbWVyX25hbWUYGSABKAkSNAoQY3VzdG9tZXJfZGV0YWlscxgaIAEoCzIaLmJpbGxpbmcudjEuQmlsbGluZ0RldGFpbHMSEgoKaW5wdXRfaGFzaBgbIAEoCRISCgpsaW5lc19oYXNoGBwgASgJIlcKCkludm9pY2VUYXgSDAoEbmFtZRgBIAEoCRIPCgdwZXJjZW50GAIgASgJEgwKBGJhc2UYAyABKAkSDgoGYW1vdW50GAQgASgJEgwKBG5vdGUYBSABKAkidAoGU2VsbGVyEgwKBG5hbWUYASABKAkSFQoNYWRkcmVzc19saW5lcxgCIAMoCRIPCgdjb3VudHJ5GAMgASgJEg4KBnRheF9pZBgEIAEoCRINCgVlbWFpbBgFIAEoCRIVCg1wYXltZW50X2xpbmVzGAYgAygJIvkDCgtJbnZvaWNlTGluZRITCgtkZXNjcmlwdGlvbhgBIAEoCRINCgVtZXRlchgCIAEoCRIQCghxdWFudGl0eRgDIAEoCRIMCgR1bml0GAQgASgJEhIKCnVuaXRfcHJpY2UYBSABKAkSDgoGYW1vdW50GAYgASgJEikKBXN0YXJ0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgNlbmQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3BsYW5faWQYCSABKAkSFAoMcGxhbl92ZXJzaW9uGAogASgNEisKB3JlZ2lvbnMYCyADKAsyGi5iaWxsaW5nLnYxLlJlZ2lvblF1YW50aXR5EiIKBGtpbmQYDCABKA4yFC5iaWxsaW5nLnYxLkxpbmVLaW5kEhEKCWNoYXJnZV9pZBgNIAEoCRIQCghpbmNsdWRlZBgOIAEoCRIRCgllc3RpbWF0ZWQYDyABKAkSJQoFdGllcnMYECADKAsyFi5iaWxsaW5nLnYxLlRpZXJBbW91bnQSGgoSYWRqdXN0c19pbnZvaWNlX2lkGBEgASgJEioKCGV4Y2hhbmdlGBIgASgLMhguYmlsbGluZy52MS5MaW5lRXhjaGFuZ2USDwoHdGF4YWJsZRgTIAEoCCJXCgpUaWVyQW1vdW50EhAKCHF1YW50aXR5GAEgASgJEhIKCnVuaXRfcHJpY2UYAiABKAkSEwoLZmxhdF9hbW91bnQYAyABKAkSDgoGYW1vdW50GAQgASgJIlAKDExpbmVFeGNoYW5nZRIVCg1mcm9tX2N1cnJlbmN5GAEgASgJEgwKBHJhdGUYAiABKAkSCwoDZGF5GAMgASgJEg4KBnNvdXJjZRgEIAEoCSIyCg5SZWdpb25RdWFudGl0eRIOCgZyZWdpb24YASABKAkSEAoIcXVhbnRpdHkYAiABKAkiJwoRR2V0SW52b2ljZVJlcXVlc3QSEgoKaW52b2ljZV9pZBgBIAEoCSI6ChJHZXRJbnZvaWNlUmVzcG9uc2USJAoHaW52b2ljZRgBIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSK6AQoTTGlzdEludm9pY2VzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRInCgVzdGF0ZRgEIAEoDjIYLmJpbGxpbmcudjEuSW52b2ljZVN0YXRlEg4KBnBlcmlvZBgFIAEoCRIuCgpkdWVfYmVmb3JlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJWChRMaXN0SW52b2ljZXNSZXNwb25zZRIlCghpbnZvaWNlcxgBIAMoCzITLmJpbGxpbmcudjEuSW52b2ljZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiPAoVUHJldmlld0ludm9pY2VSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEg4KBnBlcmlvZBgCIAEoCSJpChZQcmV2aWV3SW52b2ljZVJlc3BvbnNlEiQKB2ludm9pY2UYASABKAsyEy5iaWxsaW5nLnYxLkludm9pY2USKQoFYXNfb2YYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkwKE0RyeVJ1blBlcmlvZFJlcXVlc3QSDgoGcGVyaW9kGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIlwKFERyeVJ1blBlcmlvZFJlc3BvbnNlEisKCG91dGNvbWVzGAEgAygLMhkuYmlsbGluZy52MS5EcnlSdW5PdXRjb21lEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJlCg1EcnlSdW5PdXRjb21lEhMKC2N1c3RvbWVyX2lkGAEgASgJEhAKCGN1cnJlbmN5GAIgASgJEg0KBXRvdGFsGAMgASgJEg0KBWxpbmVzGAQgASgNEg8KB3Byb2JsZW0YBSABKAkiOwoUQ2xvc2VDdXN0b21lclJlcXVlc3QSEwoLY3VzdG9tZXJfaWQYASABKAkSDgoGcGVyaW9kGAIgASgJIj0KFUNsb3NlQ3VzdG9tZXJSZXNwb25zZRIkCgdjbG9zaW5nGAEgASgLMhMuYmlsbGluZy52MS5DbG9zaW5nIocCCgdDbG9zaW5nEhMKC2N1c3RvbWVyX2lkGAEgASgJEg4KBnBlcmlvZBgCIAEoCRIwCgxwZXJpb2Rfc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnBlcmlvZF9lbmQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NldHRsZWQYBSABKAgSEgoKaW52b2ljZV9pZBgGIAEoCRIQCghmYWlsdXJlcxgHIAEoDRIPCgdmYWlsdXJlGAggASgJEi0KCWZhaWxlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiQEKE0xpc3RDbG9zaW5nc1JlcXVlc3QSDgoGcGVyaW9kGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEhMKC2ZhaWxlZF9vbmx5GAMgASgIEhEKCW9wZW5fb25seRgEIAEoCBIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSJWChRMaXN0Q2xvc2luZ3NSZXNwb25zZRIlCghjbG9zaW5ncxgBIAMoCzITLmJpbGxpbmcudjEuQ2xvc2luZxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOAoSVm9pZEludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIjsKE1ZvaWRJbnZvaWNlUmVzcG9uc2USJAoHaW52b2ljZRgBIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSI7ChVSZWlzc3VlSW52b2ljZVJlcXVlc3QSEgoKaW52b2ljZV9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiYwoWUmVpc3N1ZUludm9pY2VSZXNwb25zZRIjCgZ2b2lkZWQYASABKAsyEy5iaWxsaW5nLnYxLkludm9pY2USJAoHaW52b2ljZRgCIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSL/AQoKTWFudWFsTGluZRIWCg5tYW51YWxfbGluZV9pZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIQCghxdWFudGl0eRgEIAEoCRIMCgR1bml0GAUgASgJEhIKCnVuaXRfcHJpY2UYBiABKAkSJgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC25vdF90YXhhYmxlGAggASgIEiwKCGFkZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghhZGRlZF9ieRgKIAEoCSJVChRBZGRNYW51YWxMaW5lUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSJAoEbGluZRgCIAEoCzIWLmJpbGxpbmcudjEuTWFudWFsTGluZSI9ChVBZGRNYW51YWxMaW5lUmVzcG9uc2USJAoEbGluZRgBIAEoCzIWLmJpbGxpbmcudjEuTWFudWFsTGluZSIxChdSZW1vdmVNYW51YWxMaW5lUmVxdWVzdBIWCg5tYW51YWxfbGluZV9pZBgBIAEoCSIaChhSZW1vdmVNYW51YWxMaW5lUmVzcG9uc2UiVAoWTGlzdE1hbnVhbExpbmVzUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJZChdMaXN0TWFudWFsTGluZXNSZXNwb25zZRIlCgVsaW5lcxgBIAMoCzIWLmJpbGxpbmcudjEuTWFudWFsTGluZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki9AEKB1BheW1lbnQSEgoKcGF5bWVudF9pZBgBIAEoCRISCgppbnZvaWNlX2lkGAIgASgJEg4KBmFtb3VudBgDIAEoCRIrCgdwYWlkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZtZXRob2QYBSABKAkSEQoJcmVmZXJlbmNlGAYgASgJEhsKE3JldmVyc2VzX3BheW1lbnRfaWQYByABKAkSLwoLcmVjb3JkZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3JlY29yZGVkX2J5GAkgASgJIqMBChRSZWNvcmRQYXltZW50UmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkSEgoKaW52b2ljZV9pZBgCIAEoCRIOCgZhbW91bnQYAyABKAkSKwoHcGFpZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbWV0aG9kGAUgASgJEhEKCXJlZmVyZW5jZRgGIAEoCSJjChVSZWNvcmRQYXltZW50UmVzcG9uc2USJAoHcGF5bWVudBgBIAEoCzITLmJpbGxpbmcudjEuUGF5bWVudBIkCgdpbnZvaWNlGAIgASgLMhMuYmlsbGluZy52MS5JbnZvaWNlImwKFVJldmVyc2VQYXltZW50UmVxdWVzdBISCgpwYXltZW50X2lkGAEgASgJEi8KC3JldmVyc2VkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkiZAoWUmV2ZXJzZVBheW1lbnRSZXNwb25zZRIkCgdwYXltZW50GAEgASgLMhMuYmlsbGluZy52MS5QYXltZW50EiQKB2ludm9pY2UYAiABKAsyEy5iaWxsaW5nLnYxLkludm9pY2UiUAoTTGlzdFBheW1lbnRzUmVxdWVzdBISCgppbnZvaWNlX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIlYKFExpc3RQYXltZW50c1Jlc3BvbnNlEiUKCHBheW1lbnRzGAEgAygLMhMuYmlsbGluZy52MS5QYXltZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJbChlHZXRJbnZvaWNlRG9jdW1lbnRSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkSKgoGZm9ybWF0GAIgASgOMhouYmlsbGluZy52MS5Eb2N1bWVudEZvcm1hdCJUChpHZXRJbnZvaWNlRG9jdW1lbnRSZXNwb25zZRIPCgdjb250ZW50GAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkSEQoJZmlsZV9uYW1lGAMgASgJIioKFFZlcmlmeUludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkiTQoVVmVyaWZ5SW52b2ljZVJlc3BvbnNlEg4KBnByb3ZlZBgBIAEoCBIkCgVzdGVwcxgCIAMoCzIVLmJpbGxpbmcudjEuUHJvb2ZTdGVwIjgKCVByb29mU3RlcBIMCgRuYW1lGAEgASgJEg0KBWhvbGRzGAIgASgIEg4KBmRldGFpbBgDIAEoCSI2ChBQdXRTZWxsZXJSZXF1ZXN0EiIKBnNlbGxlchgBIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyIjcKEVB1dFNlbGxlclJlc3BvbnNlEiIKBnNlbGxlchgBIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyIhIKEEdldFNlbGxlclJlcXVlc3QiNwoRR2V0U2VsbGVyUmVzcG9uc2USIgoGc2VsbGVyGAEgASgLMhIuYmlsbGluZy52MS5TZWxsZXIqjwEKDEludm9pY2VTdGF0ZRIdChlJTlZPSUNFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTSU5WT0lDRV9TVEFURV9EUkFGVBABEhcKE0lOVk9JQ0VfU1RBVEVfRklOQUwQAhIWChJJTlZPSUNFX1NUQVRFX1BBSUQQAxIWChJJTlZPSUNFX1NUQVRFX1ZPSUQQBCrxAQoITGluZUtpbmQSGQoVTElORV9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPTElORV9LSU5EX1VTQUdFEAESEgoOTElORV9LSU5EX0ZMQVQQAhIWChJMSU5FX0tJTkRfRElTQ09VTlQQAxIVChFMSU5FX0tJTkRfTUlOSU1VTRAEEhgKFExJTkVfS0lORF9DT01NSVRNRU5UEAUSFQoRTElORV9LSU5EX09WRVJBR0UQBhIRCg1MSU5FX0tJTkRfQ0FQEAcSGAoUTElORV9LSU5EX0FESlVTVE1FTlQQCBIUChBMSU5FX0tJTkRfTUFOVUFMEAkqlgEKDkRvY3VtZW50Rm9ybWF0Eh8KG0RPQ1VNRU5UX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhcKE0RPQ1VNRU5UX0ZPUk1BVF9QREYQARIYChRET0NVTUVOVF9GT1JNQVRfSlNPThACEhcKE0RPQ1VNRU5UX0ZPUk1BVF9DU1YQAxIXChNET0NVTUVOVF9GT1JNQVRfVUJMEAQywgwKDkludm9pY2VTZXJ2aWNlElAKCkdldEludm9pY2USHS5iaWxsaW5nLnYxLkdldEludm9pY2VSZXF1ZXN0Gh4uYmlsbGluZy52MS5HZXRJbnZvaWNlUmVzcG9uc2UiA5ACARJWCgxMaXN0SW52b2ljZXMSHy5iaWxsaW5nLnYxLkxpc3RJbnZvaWNlc1JlcXVlc3QaIC5iaWxsaW5nLnYxLkxpc3RJbnZvaWNlc1Jlc3BvbnNlIgOQAgESXAoOUHJldmlld0ludm9pY2USIS5iaWxsaW5nLnYxLlByZXZpZXdJbnZvaWNlUmVxdWVzdBoiLmJpbGxpbmcudjEuUHJldmlld0ludm9pY2VSZXNwb25zZSIDkAIBElYKDERyeVJ1blBlcmlvZBIfLmJpbGxpbmcudjEuRHJ5UnVuUGVyaW9kUmVxdWVzdBogLmJpbGxpbmcudjEuRHJ5UnVuUGVyaW9kUmVzcG9uc2UiA5ACARJUCg1DbG9zZUN1c3RvbWVyEiAuYmlsbGluZy52MS5DbG9zZUN1c3RvbWVyUmVxdWVzdBohLmJpbGxpbmcudjEuQ2xvc2VDdXN0b21lclJlc3BvbnNlElYKDExpc3RDbG9zaW5ncxIfLmJpbGxpbmcudjEuTGlzdENsb3NpbmdzUmVxdWVzdBogLmJpbGxpbmcudjEuTGlzdENsb3NpbmdzUmVzcG9uc2UiA5ACARJOCgtWb2lkSW52b2ljZRIeLmJpbGxpbmcudjEuVm9pZEludm9pY2VSZXF1ZXN0Gh8uYmlsbGluZy52MS5Wb2lkSW52b2ljZVJlc3BvbnNlElcKDlJlaXNzdWVJbnZvaWNlEiEuYmlsbGluZy52MS5SZWlzc3VlSW52b2ljZVJlcXVlc3QaIi5iaWxsaW5nLnYxLlJlaXNzdWVJbnZvaWNlUmVzcG9uc2USVAoNQWRkTWFudWFsTGluZRIgLmJpbGxpbmcudjEuQWRkTWFudWFsTGluZVJlcXVlc3QaIS5iaWxsaW5nLnYxLkFkZE1hbnVhbExpbmVSZXNwb25zZRJdChBSZW1vdmVNYW51YWxMaW5lEiMuYmlsbGluZy52MS5SZW1vdmVNYW51YWxMaW5lUmVxdWVzdBokLmJpbGxpbmcudjEuUmVtb3ZlTWFudWFsTGluZVJlc3BvbnNlEl8KD0xpc3RNYW51YWxMaW5lcxIiLmJpbGxpbmcudjEuTGlzdE1hbnVhbExpbmVzUmVxdWVzdBojLmJpbGxpbmcudjEuTGlzdE1hbnVhbExpbmVzUmVzcG9uc2UiA5ACARJUCg1SZWNvcmRQYXltZW50EiAuYmlsbGluZy52MS5SZWNvcmRQYXltZW50UmVxdWVzdBohLmJpbGxpbmcudjEuUmVjb3JkUGF5bWVudFJlc3BvbnNlElcKDlJldmVyc2VQYXltZW50EiEuYmlsbGluZy52MS5SZXZlcnNlUGF5bWVudFJlcXVlc3QaIi5iaWxsaW5nLnYxLlJldmVyc2VQYXltZW50UmVzcG9uc2USVgoMTGlzdFBheW1lbnRzEh8uYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXF1ZXN0GiAuYmlsbGluZy52MS5MaXN0UGF5bWVudHNSZXNwb25zZSIDkAIBEmgKEkdldEludm9pY2VEb2N1bWVudBIlLmJpbGxpbmcudjEuR2V0SW52b2ljZURvY3VtZW50UmVxdWVzdBomLmJpbGxpbmcudjEuR2V0SW52b2ljZURvY3VtZW50UmVzcG9uc2UiA5ACARJZCg1WZXJpZnlJbnZvaWNlEiAuYmlsbGluZy52MS5WZXJpZnlJbnZvaWNlUmVxdWVzdBohLmJpbGxpbmcudjEuVmVyaWZ5SW52b2ljZVJlc3BvbnNlIgOQAgESSAoJUHV0U2VsbGVyEhwuYmlsbGluZy52MS5QdXRTZWxsZXJSZXF1ZXN0Gh0uYmlsbGluZy52MS5QdXRTZWxsZXJSZXNwb25zZRJNCglHZXRTZWxsZXISHC5iaWxsaW5nLnYxLkdldFNlbGxlclJlcXVlc3QaHS5iaWxsaW5nLnYxLkdldFNlbGxlclJlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_billing_v1_customers, file_google_protobuf_timestamp]);
+  fileDesc("ChliaWxsaW5nL3YxL2ludm9pY2VzLnByb3RvEgpiaWxsaW5nLnYxIqcGCgdJbnZvaWNlEhIKCmludm9pY2VfaWQYASABKAkSDgoGbnVtYmVyGAIgASgJEhMKC2N1c3RvbWVyX2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYmlsbGluZy52MS5JbnZvaWNlU3RhdGUSMAoMcGVyaW9kX3N0YXJ0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghjdXJyZW5jeRgHIAEoCRINCgV0b3RhbBgIIAEoCRImCgVsaW5lcxgJIAMoCzIXLmJpbGxpbmcudjEuSW52b2ljZUxpbmUSMAoMZmluYWxpemVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwZXJpb2QYCyABKAkSJQoFdGF4ZXMYDCADKAsyFi5iaWxsaW5nLnYxLkludm9pY2VUYXgSCwoDbmV0GA0gASgJEgsKA3RheBgOIAEoCRIaChJwcmljZXNfaW5jbHVkZV90YXgYDyABKAgSKgoGZHVlX2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgphbW91bnRfZHVlGBEgASgJEhMKC2Ftb3VudF9wYWlkGBIgASgJEhcKD2Ftb3VudF9jcmVkaXRlZBgTIAEoCRIbChNyZXBsYWNlc19pbnZvaWNlX2lkGBQgASgJEi0KCXZvaWRlZF9hdBgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLdm9pZF9yZWFzb24YFiABKAkSEQoJdGltZV96b25lGBcgASgJEiIKBnNlbGxlchgYIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyEhUKDWN1c3RvbWVyX25hbWUYGSABKAkSKwoQY3VzdG9tZXJfZGV0YWlscxgaIAEoCzIRLmJpbGxpbmcudjEuQnV5ZXISEgoKaW5wdXRfaGFzaBgbIAEoCRISCgpsaW5lc19oYXNoGBwgASgJImIKBUJ1eWVyEhIKCmxlZ2FsX25hbWUYASABKAkSFQoNYWRkcmVzc19saW5lcxgCIAMoCRIPCgdjb3VudHJ5GAMgASgJEg4KBnRheF9pZBgEIAEoCRINCgVlbWFpbBgFIAEoCSJXCgpJbnZvaWNlVGF4EgwKBG5hbWUYASABKAkSDwoHcGVyY2VudBgCIAEoCRIMCgRiYXNlGAMgASgJEg4KBmFtb3VudBgEIAEoCRIMCgRub3RlGAUgASgJInQKBlNlbGxlchIMCgRuYW1lGAEgASgJEhUKDWFkZHJlc3NfbGluZXMYAiADKAkSDwoHY291bnRyeRgDIAEoCRIOCgZ0YXhfaWQYBCABKAkSDQoFZW1haWwYBSABKAkSFQoNcGF5bWVudF9saW5lcxgGIAMoCSL5AwoLSW52b2ljZUxpbmUSEwoLZGVzY3JpcHRpb24YASABKAkSDQoFbWV0ZXIYAiABKAkSEAoIcXVhbnRpdHkYAyABKAkSDAoEdW5pdBgEIAEoCRISCgp1bml0X3ByaWNlGAUgASgJEg4KBmFtb3VudBgGIAEoCRIpCgVzdGFydBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZW5kGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdwbGFuX2lkGAkgASgJEhQKDHBsYW5fdmVyc2lvbhgKIAEoDRIrCgdyZWdpb25zGAsgAygLMhouYmlsbGluZy52MS5SZWdpb25RdWFudGl0eRIiCgRraW5kGAwgASgOMhQuYmlsbGluZy52MS5MaW5lS2luZBIRCgljaGFyZ2VfaWQYDSABKAkSEAoIaW5jbHVkZWQYDiABKAkSEQoJZXN0aW1hdGVkGA8gASgJEiUKBXRpZXJzGBAgAygLMhYuYmlsbGluZy52MS5UaWVyQW1vdW50EhoKEmFkanVzdHNfaW52b2ljZV9pZBgRIAEoCRIqCghleGNoYW5nZRgSIAEoCzIYLmJpbGxpbmcudjEuTGluZUV4Y2hhbmdlEg8KB3RheGFibGUYEyABKAgiVwoKVGllckFtb3VudBIQCghxdWFudGl0eRgBIAEoCRISCgp1bml0X3ByaWNlGAIgASgJEhMKC2ZsYXRfYW1vdW50GAMgASgJEg4KBmFtb3VudBgEIAEoCSJQCgxMaW5lRXhjaGFuZ2USFQoNZnJvbV9jdXJyZW5jeRgBIAEoCRIMCgRyYXRlGAIgASgJEgsKA2RheRgDIAEoCRIOCgZzb3VyY2UYBCABKAkiMgoOUmVnaW9uUXVhbnRpdHkSDgoGcmVnaW9uGAEgASgJEhAKCHF1YW50aXR5GAIgASgJIicKEUdldEludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkiOgoSR2V0SW52b2ljZVJlc3BvbnNlEiQKB2ludm9pY2UYASABKAsyEy5iaWxsaW5nLnYxLkludm9pY2UiugEKE0xpc3RJbnZvaWNlc1JlcXVlc3QSEwoLY3VzdG9tZXJfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSJwoFc3RhdGUYBCABKA4yGC5iaWxsaW5nLnYxLkludm9pY2VTdGF0ZRIOCgZwZXJpb2QYBSABKAkSLgoKZHVlX2JlZm9yZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVgoUTGlzdEludm9pY2VzUmVzcG9uc2USJQoIaW52b2ljZXMYASADKAsyEy5iaWxsaW5nLnYxLkludm9pY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjwKFVByZXZpZXdJbnZvaWNlUmVxdWVzdBITCgtjdXN0b21lcl9pZBgBIAEoCRIOCgZwZXJpb2QYAiABKAkiaQoWUHJldmlld0ludm9pY2VSZXNwb25zZRIkCgdpbnZvaWNlGAEgASgLMhMuYmlsbGluZy52MS5JbnZvaWNlEikKBWFzX29mGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJMChNEcnlSdW5QZXJpb2RSZXF1ZXN0Eg4KBnBlcmlvZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJcChREcnlSdW5QZXJpb2RSZXNwb25zZRIrCghvdXRjb21lcxgBIAMoCzIZLmJpbGxpbmcudjEuRHJ5UnVuT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZQoNRHJ5UnVuT3V0Y29tZRITCgtjdXN0b21lcl9pZBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCRINCgV0b3RhbBgDIAEoCRINCgVsaW5lcxgEIAEoDRIPCgdwcm9ibGVtGAUgASgJIjsKFENsb3NlQ3VzdG9tZXJSZXF1ZXN0EhMKC2N1c3RvbWVyX2lkGAEgASgJEg4KBnBlcmlvZBgCIAEoCSI9ChVDbG9zZUN1c3RvbWVyUmVzcG9uc2USJAoHY2xvc2luZxgBIAEoCzITLmJpbGxpbmcudjEuQ2xvc2luZyKHAgoHQ2xvc2luZxITCgtjdXN0b21lcl9pZBgBIAEoCRIOCgZwZXJpb2QYAiABKAkSMAoMcGVyaW9kX3N0YXJ0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpwZXJpb2RfZW5kGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdzZXR0bGVkGAUgASgIEhIKCmludm9pY2VfaWQYBiABKAkSEAoIZmFpbHVyZXMYByABKA0SDwoHZmFpbHVyZRgIIAEoCRItCglmYWlsZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIokBChNMaXN0Q2xvc2luZ3NSZXF1ZXN0Eg4KBnBlcmlvZBgBIAEoCRITCgtjdXN0b21lcl9pZBgCIAEoCRITCgtmYWlsZWRfb25seRgDIAEoCBIRCglvcGVuX29ubHkYBCABKAgSEQoJcGFnZV9zaXplGAUgASgNEhIKCnBhZ2VfdG9rZW4YBiABKAkiVgoUTGlzdENsb3NpbmdzUmVzcG9uc2USJQoIY2xvc2luZ3MYASADKAsyEy5iaWxsaW5nLnYxLkNsb3NpbmcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKElZvaWRJbnZvaWNlUmVxdWVzdBISCgppbnZvaWNlX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChNWb2lkSW52b2ljZVJlc3BvbnNlEiQKB2ludm9pY2UYASABKAsyEy5iaWxsaW5nLnYxLkludm9pY2UiOwoVUmVpc3N1ZUludm9pY2VSZXF1ZXN0EhIKCmludm9pY2VfaWQYASABKAkSDgoGcmVhc29uGAIgASgJImMKFlJlaXNzdWVJbnZvaWNlUmVzcG9uc2USIwoGdm9pZGVkGAEgASgLMhMuYmlsbGluZy52MS5JbnZvaWNlEiQKB2ludm9pY2UYAiABKAsyEy5iaWxsaW5nLnYxLkludm9pY2Ui/wEKCk1hbnVhbExpbmUSFgoObWFudWFsX2xpbmVfaWQYASABKAkSEwoLY3VzdG9tZXJfaWQYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSEAoIcXVhbnRpdHkYBCABKAkSDAoEdW5pdBgFIAEoCRISCgp1bml0X3ByaWNlGAYgASgJEiYKAmF0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtub3RfdGF4YWJsZRgIIAEoCBIsCghhZGRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYWRkZWRfYnkYCiABKAkiVQoUQWRkTWFudWFsTGluZVJlcXVlc3QSFwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJEiQKBGxpbmUYAiABKAsyFi5iaWxsaW5nLnYxLk1hbnVhbExpbmUiPQoVQWRkTWFudWFsTGluZVJlc3BvbnNlEiQKBGxpbmUYASABKAsyFi5iaWxsaW5nLnYxLk1hbnVhbExpbmUiMQoXUmVtb3ZlTWFudWFsTGluZVJlcXVlc3QSFgoObWFudWFsX2xpbmVfaWQYASABKAkiGgoYUmVtb3ZlTWFudWFsTGluZVJlc3BvbnNlIlQKFkxpc3RNYW51YWxMaW5lc1JlcXVlc3QSEwoLY3VzdG9tZXJfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiWQoXTGlzdE1hbnVhbExpbmVzUmVzcG9uc2USJQoFbGluZXMYASADKAsyFi5iaWxsaW5nLnYxLk1hbnVhbExpbmUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIvQBCgdQYXltZW50EhIKCnBheW1lbnRfaWQYASABKAkSEgoKaW52b2ljZV9pZBgCIAEoCRIOCgZhbW91bnQYAyABKAkSKwoHcGFpZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbWV0aG9kGAUgASgJEhEKCXJlZmVyZW5jZRgGIAEoCRIbChNyZXZlcnNlc19wYXltZW50X2lkGAcgASgJEi8KC3JlY29yZGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtyZWNvcmRlZF9ieRgJIAEoCSKjAQoUUmVjb3JkUGF5bWVudFJlcXVlc3QSFwoPaWRlbXBvdGVuY3lfa2V5GAEgASgJEhIKCmludm9pY2VfaWQYAiABKAkSDgoGYW1vdW50GAMgASgJEisKB3BhaWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBm1ldGhvZBgFIAEoCRIRCglyZWZlcmVuY2UYBiABKAkiYwoVUmVjb3JkUGF5bWVudFJlc3BvbnNlEiQKB3BheW1lbnQYASABKAsyEy5iaWxsaW5nLnYxLlBheW1lbnQSJAoHaW52b2ljZRgCIAEoCzITLmJpbGxpbmcudjEuSW52b2ljZSJsChVSZXZlcnNlUGF5bWVudFJlcXVlc3QSEgoKcGF5bWVudF9pZBgBIAEoCRIvCgtyZXZlcnNlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAMgASgJImQKFlJldmVyc2VQYXltZW50UmVzcG9uc2USJAoHcGF5bWVudBgBIAEoCzITLmJpbGxpbmcudjEuUGF5bWVudBIkCgdpbnZvaWNlGAIgASgLMhMuYmlsbGluZy52MS5JbnZvaWNlIlAKE0xpc3RQYXltZW50c1JlcXVlc3QSEgoKaW52b2ljZV9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJWChRMaXN0UGF5bWVudHNSZXNwb25zZRIlCghwYXltZW50cxgBIAMoCzITLmJpbGxpbmcudjEuUGF5bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWwoZR2V0SW52b2ljZURvY3VtZW50UmVxdWVzdBISCgppbnZvaWNlX2lkGAEgASgJEioKBmZvcm1hdBgCIAEoDjIaLmJpbGxpbmcudjEuRG9jdW1lbnRGb3JtYXQiVAoaR2V0SW52b2ljZURvY3VtZW50UmVzcG9uc2USDwoHY29udGVudBgBIAEoDBISCgptZWRpYV90eXBlGAIgASgJEhEKCWZpbGVfbmFtZRgDIAEoCSIqChRWZXJpZnlJbnZvaWNlUmVxdWVzdBISCgppbnZvaWNlX2lkGAEgASgJIk0KFVZlcmlmeUludm9pY2VSZXNwb25zZRIOCgZwcm92ZWQYASABKAgSJAoFc3RlcHMYAiADKAsyFS5iaWxsaW5nLnYxLlByb29mU3RlcCI4CglQcm9vZlN0ZXASDAoEbmFtZRgBIAEoCRINCgVob2xkcxgCIAEoCBIOCgZkZXRhaWwYAyABKAkiNgoQUHV0U2VsbGVyUmVxdWVzdBIiCgZzZWxsZXIYASABKAsyEi5iaWxsaW5nLnYxLlNlbGxlciI3ChFQdXRTZWxsZXJSZXNwb25zZRIiCgZzZWxsZXIYASABKAsyEi5iaWxsaW5nLnYxLlNlbGxlciISChBHZXRTZWxsZXJSZXF1ZXN0IjcKEUdldFNlbGxlclJlc3BvbnNlEiIKBnNlbGxlchgBIAEoCzISLmJpbGxpbmcudjEuU2VsbGVyKo8BCgxJbnZvaWNlU3RhdGUSHQoZSU5WT0lDRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0lOVk9JQ0VfU1RBVEVfRFJBRlQQARIXChNJTlZPSUNFX1NUQVRFX0ZJTkFMEAISFgoSSU5WT0lDRV9TVEFURV9QQUlEEAMSFgoSSU5WT0lDRV9TVEFURV9WT0lEEAQq8QEKCExpbmVLaW5kEhkKFUxJTkVfS0lORF9VTlNQRUNJRklFRBAAEhMKD0xJTkVfS0lORF9VU0FHRRABEhIKDkxJTkVfS0lORF9GTEFUEAISFgoSTElORV9LSU5EX0RJU0NPVU5UEAMSFQoRTElORV9LSU5EX01JTklNVU0QBBIYChRMSU5FX0tJTkRfQ09NTUlUTUVOVBAFEhUKEUxJTkVfS0lORF9PVkVSQUdFEAYSEQoNTElORV9LSU5EX0NBUBAHEhgKFExJTkVfS0lORF9BREpVU1RNRU5UEAgSFAoQTElORV9LSU5EX01BTlVBTBAJKpYBCg5Eb2N1bWVudEZvcm1hdBIfChtET0NVTUVOVF9GT1JNQVRfVU5TUEVDSUZJRUQQABIXChNET0NVTUVOVF9GT1JNQVRfUERGEAESGAoURE9DVU1FTlRfRk9STUFUX0pTT04QAhIXChNET0NVTUVOVF9GT1JNQVRfQ1NWEAMSFwoTRE9DVU1FTlRfRk9STUFUX1VCTBAEMsIMCg5JbnZvaWNlU2VydmljZRJQCgpHZXRJbnZvaWNlEh0uYmlsbGluZy52MS5HZXRJbnZvaWNlUmVxdWVzdBoeLmJpbGxpbmcudjEuR2V0SW52b2ljZVJlc3BvbnNlIgOQAgESVgoMTGlzdEludm9pY2VzEh8uYmlsbGluZy52MS5MaXN0SW52b2ljZXNSZXF1ZXN0GiAuYmlsbGluZy52MS5MaXN0SW52b2ljZXNSZXNwb25zZSIDkAIBElwKDlByZXZpZXdJbnZvaWNlEiEuYmlsbGluZy52MS5QcmV2aWV3SW52b2ljZVJlcXVlc3QaIi5iaWxsaW5nLnYxLlByZXZpZXdJbnZvaWNlUmVzcG9uc2UiA5ACARJWCgxEcnlSdW5QZXJpb2QSHy5iaWxsaW5nLnYxLkRyeVJ1blBlcmlvZFJlcXVlc3QaIC5iaWxsaW5nLnYxLkRyeVJ1blBlcmlvZFJlc3BvbnNlIgOQAgESVAoNQ2xvc2VDdXN0b21lchIgLmJpbGxpbmcudjEuQ2xvc2VDdXN0b21lclJlcXVlc3QaIS5iaWxsaW5nLnYxLkNsb3NlQ3VzdG9tZXJSZXNwb25zZRJWCgxMaXN0Q2xvc2luZ3MSHy5iaWxsaW5nLnYxLkxpc3RDbG9zaW5nc1JlcXVlc3QaIC5iaWxsaW5nLnYxLkxpc3RDbG9zaW5nc1Jlc3BvbnNlIgOQAgESTgoLVm9pZEludm9pY2USHi5iaWxsaW5nLnYxLlZvaWRJbnZvaWNlUmVxdWVzdBofLmJpbGxpbmcudjEuVm9pZEludm9pY2VSZXNwb25zZRJXCg5SZWlzc3VlSW52b2ljZRIhLmJpbGxpbmcudjEuUmVpc3N1ZUludm9pY2VSZXF1ZXN0GiIuYmlsbGluZy52MS5SZWlzc3VlSW52b2ljZVJlc3BvbnNlElQKDUFkZE1hbnVhbExpbmUSIC5iaWxsaW5nLnYxLkFkZE1hbnVhbExpbmVSZXF1ZXN0GiEuYmlsbGluZy52MS5BZGRNYW51YWxMaW5lUmVzcG9uc2USXQoQUmVtb3ZlTWFudWFsTGluZRIjLmJpbGxpbmcudjEuUmVtb3ZlTWFudWFsTGluZVJlcXVlc3QaJC5iaWxsaW5nLnYxLlJlbW92ZU1hbnVhbExpbmVSZXNwb25zZRJfCg9MaXN0TWFudWFsTGluZXMSIi5iaWxsaW5nLnYxLkxpc3RNYW51YWxMaW5lc1JlcXVlc3QaIy5iaWxsaW5nLnYxLkxpc3RNYW51YWxMaW5lc1Jlc3BvbnNlIgOQAgESVAoNUmVjb3JkUGF5bWVudBIgLmJpbGxpbmcudjEuUmVjb3JkUGF5bWVudFJlcXVlc3QaIS5iaWxsaW5nLnYxLlJlY29yZFBheW1lbnRSZXNwb25zZRJXCg5SZXZlcnNlUGF5bWVudBIhLmJpbGxpbmcudjEuUmV2ZXJzZVBheW1lbnRSZXF1ZXN0GiIuYmlsbGluZy52MS5SZXZlcnNlUGF5bWVudFJlc3BvbnNlElYKDExpc3RQYXltZW50cxIfLmJpbGxpbmcudjEuTGlzdFBheW1lbnRzUmVxdWVzdBogLmJpbGxpbmcudjEuTGlzdFBheW1lbnRzUmVzcG9uc2UiA5ACARJoChJHZXRJbnZvaWNlRG9jdW1lbnQSJS5iaWxsaW5nLnYxLkdldEludm9pY2VEb2N1bWVudFJlcXVlc3QaJi5iaWxsaW5nLnYxLkdldEludm9pY2VEb2N1bWVudFJlc3BvbnNlIgOQAgESWQoNVmVyaWZ5SW52b2ljZRIgLmJpbGxpbmcudjEuVmVyaWZ5SW52b2ljZVJlcXVlc3QaIS5iaWxsaW5nLnYxLlZlcmlmeUludm9pY2VSZXNwb25zZSIDkAIBEkgKCVB1dFNlbGxlchIcLmJpbGxpbmcudjEuUHV0U2VsbGVyUmVxdWVzdBodLmJpbGxpbmcudjEuUHV0U2VsbGVyUmVzcG9uc2USTQoJR2V0U2VsbGVyEhwuYmlsbGluZy52MS5HZXRTZWxsZXJSZXF1ZXN0Gh0uYmlsbGluZy52MS5HZXRTZWxsZXJSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message billing.v1.Invoice
@@ -168,9 +166,9 @@ export type Invoice = Message<"billing.v1.Invoice"> & {
   customerName: string;
 
   /**
-   * @generated from field: billing.v1.BillingDetails customer_details = 26;
+   * @generated from field: billing.v1.Buyer customer_details = 26;
    */
-  customerDetails?: BillingDetails | undefined;
+  customerDetails?: Buyer | undefined;
 
   /**
    * SHA-256, in hexadecimal: of all that it was computed from, and of its lines.
@@ -191,6 +189,47 @@ export type Invoice = Message<"billing.v1.Invoice"> & {
  */
 export const InvoiceSchema: GenMessage<Invoice> = /*@__PURE__*/
   messageDesc(file_billing_v1_invoices, 0);
+
+/**
+ * Whom an invoice is to.
+ *
+ * @generated from message billing.v1.Buyer
+ */
+export type Buyer = Message<"billing.v1.Buyer"> & {
+  /**
+   * @generated from field: string legal_name = 1;
+   */
+  legalName: string;
+
+  /**
+   * @generated from field: repeated string address_lines = 2;
+   */
+  addressLines: string[];
+
+  /**
+   * ISO 3166-1, two letters.
+   *
+   * @generated from field: string country = 3;
+   */
+  country: string;
+
+  /**
+   * @generated from field: string tax_id = 4;
+   */
+  taxId: string;
+
+  /**
+   * @generated from field: string email = 5;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message billing.v1.Buyer.
+ * Use `create(BuyerSchema)` to create a new message.
+ */
+export const BuyerSchema: GenMessage<Buyer> = /*@__PURE__*/
+  messageDesc(file_billing_v1_invoices, 1);
 
 /**
  * @generated from message billing.v1.InvoiceTax
@@ -233,7 +272,7 @@ export type InvoiceTax = Message<"billing.v1.InvoiceTax"> & {
  * Use `create(InvoiceTaxSchema)` to create a new message.
  */
 export const InvoiceTaxSchema: GenMessage<InvoiceTax> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 1);
+  messageDesc(file_billing_v1_invoices, 2);
 
 /**
  * @generated from message billing.v1.Seller
@@ -279,7 +318,7 @@ export type Seller = Message<"billing.v1.Seller"> & {
  * Use `create(SellerSchema)` to create a new message.
  */
 export const SellerSchema: GenMessage<Seller> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 2);
+  messageDesc(file_billing_v1_invoices, 3);
 
 /**
  * @generated from message billing.v1.InvoiceLine
@@ -407,7 +446,7 @@ export type InvoiceLine = Message<"billing.v1.InvoiceLine"> & {
  * Use `create(InvoiceLineSchema)` to create a new message.
  */
 export const InvoiceLineSchema: GenMessage<InvoiceLine> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 3);
+  messageDesc(file_billing_v1_invoices, 4);
 
 /**
  * @generated from message billing.v1.TierAmount
@@ -441,7 +480,7 @@ export type TierAmount = Message<"billing.v1.TierAmount"> & {
  * Use `create(TierAmountSchema)` to create a new message.
  */
 export const TierAmountSchema: GenMessage<TierAmount> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 4);
+  messageDesc(file_billing_v1_invoices, 5);
 
 /**
  * @generated from message billing.v1.LineExchange
@@ -473,7 +512,7 @@ export type LineExchange = Message<"billing.v1.LineExchange"> & {
  * Use `create(LineExchangeSchema)` to create a new message.
  */
 export const LineExchangeSchema: GenMessage<LineExchange> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 5);
+  messageDesc(file_billing_v1_invoices, 6);
 
 /**
  * @generated from message billing.v1.RegionQuantity
@@ -495,7 +534,7 @@ export type RegionQuantity = Message<"billing.v1.RegionQuantity"> & {
  * Use `create(RegionQuantitySchema)` to create a new message.
  */
 export const RegionQuantitySchema: GenMessage<RegionQuantity> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 6);
+  messageDesc(file_billing_v1_invoices, 7);
 
 /**
  * @generated from message billing.v1.GetInvoiceRequest
@@ -514,7 +553,7 @@ export type GetInvoiceRequest = Message<"billing.v1.GetInvoiceRequest"> & {
  * Use `create(GetInvoiceRequestSchema)` to create a new message.
  */
 export const GetInvoiceRequestSchema: GenMessage<GetInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 7);
+  messageDesc(file_billing_v1_invoices, 8);
 
 /**
  * @generated from message billing.v1.GetInvoiceResponse
@@ -531,7 +570,7 @@ export type GetInvoiceResponse = Message<"billing.v1.GetInvoiceResponse"> & {
  * Use `create(GetInvoiceResponseSchema)` to create a new message.
  */
 export const GetInvoiceResponseSchema: GenMessage<GetInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 8);
+  messageDesc(file_billing_v1_invoices, 9);
 
 /**
  * @generated from message billing.v1.ListInvoicesRequest
@@ -581,7 +620,7 @@ export type ListInvoicesRequest = Message<"billing.v1.ListInvoicesRequest"> & {
  * Use `create(ListInvoicesRequestSchema)` to create a new message.
  */
 export const ListInvoicesRequestSchema: GenMessage<ListInvoicesRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 9);
+  messageDesc(file_billing_v1_invoices, 10);
 
 /**
  * @generated from message billing.v1.ListInvoicesResponse
@@ -603,7 +642,7 @@ export type ListInvoicesResponse = Message<"billing.v1.ListInvoicesResponse"> & 
  * Use `create(ListInvoicesResponseSchema)` to create a new message.
  */
 export const ListInvoicesResponseSchema: GenMessage<ListInvoicesResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 10);
+  messageDesc(file_billing_v1_invoices, 11);
 
 /**
  * @generated from message billing.v1.PreviewInvoiceRequest
@@ -629,7 +668,7 @@ export type PreviewInvoiceRequest = Message<"billing.v1.PreviewInvoiceRequest"> 
  * Use `create(PreviewInvoiceRequestSchema)` to create a new message.
  */
 export const PreviewInvoiceRequestSchema: GenMessage<PreviewInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 11);
+  messageDesc(file_billing_v1_invoices, 12);
 
 /**
  * @generated from message billing.v1.PreviewInvoiceResponse
@@ -655,7 +694,7 @@ export type PreviewInvoiceResponse = Message<"billing.v1.PreviewInvoiceResponse"
  * Use `create(PreviewInvoiceResponseSchema)` to create a new message.
  */
 export const PreviewInvoiceResponseSchema: GenMessage<PreviewInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 12);
+  messageDesc(file_billing_v1_invoices, 13);
 
 /**
  * @generated from message billing.v1.DryRunPeriodRequest
@@ -684,7 +723,7 @@ export type DryRunPeriodRequest = Message<"billing.v1.DryRunPeriodRequest"> & {
  * Use `create(DryRunPeriodRequestSchema)` to create a new message.
  */
 export const DryRunPeriodRequestSchema: GenMessage<DryRunPeriodRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 13);
+  messageDesc(file_billing_v1_invoices, 14);
 
 /**
  * @generated from message billing.v1.DryRunPeriodResponse
@@ -708,7 +747,7 @@ export type DryRunPeriodResponse = Message<"billing.v1.DryRunPeriodResponse"> & 
  * Use `create(DryRunPeriodResponseSchema)` to create a new message.
  */
 export const DryRunPeriodResponseSchema: GenMessage<DryRunPeriodResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 14);
+  messageDesc(file_billing_v1_invoices, 15);
 
 /**
  * @generated from message billing.v1.DryRunOutcome
@@ -749,7 +788,7 @@ export type DryRunOutcome = Message<"billing.v1.DryRunOutcome"> & {
  * Use `create(DryRunOutcomeSchema)` to create a new message.
  */
 export const DryRunOutcomeSchema: GenMessage<DryRunOutcome> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 15);
+  messageDesc(file_billing_v1_invoices, 16);
 
 /**
  * @generated from message billing.v1.CloseCustomerRequest
@@ -771,7 +810,7 @@ export type CloseCustomerRequest = Message<"billing.v1.CloseCustomerRequest"> & 
  * Use `create(CloseCustomerRequestSchema)` to create a new message.
  */
 export const CloseCustomerRequestSchema: GenMessage<CloseCustomerRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 16);
+  messageDesc(file_billing_v1_invoices, 17);
 
 /**
  * @generated from message billing.v1.CloseCustomerResponse
@@ -788,7 +827,7 @@ export type CloseCustomerResponse = Message<"billing.v1.CloseCustomerResponse"> 
  * Use `create(CloseCustomerResponseSchema)` to create a new message.
  */
 export const CloseCustomerResponseSchema: GenMessage<CloseCustomerResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 17);
+  messageDesc(file_billing_v1_invoices, 18);
 
 /**
  * Where a customer's period stands.
@@ -851,7 +890,7 @@ export type Closing = Message<"billing.v1.Closing"> & {
  * Use `create(ClosingSchema)` to create a new message.
  */
 export const ClosingSchema: GenMessage<Closing> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 18);
+  messageDesc(file_billing_v1_invoices, 19);
 
 /**
  * @generated from message billing.v1.ListClosingsRequest
@@ -895,7 +934,7 @@ export type ListClosingsRequest = Message<"billing.v1.ListClosingsRequest"> & {
  * Use `create(ListClosingsRequestSchema)` to create a new message.
  */
 export const ListClosingsRequestSchema: GenMessage<ListClosingsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 19);
+  messageDesc(file_billing_v1_invoices, 20);
 
 /**
  * @generated from message billing.v1.ListClosingsResponse
@@ -919,7 +958,7 @@ export type ListClosingsResponse = Message<"billing.v1.ListClosingsResponse"> & 
  * Use `create(ListClosingsResponseSchema)` to create a new message.
  */
 export const ListClosingsResponseSchema: GenMessage<ListClosingsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 20);
+  messageDesc(file_billing_v1_invoices, 21);
 
 /**
  * @generated from message billing.v1.VoidInvoiceRequest
@@ -941,7 +980,7 @@ export type VoidInvoiceRequest = Message<"billing.v1.VoidInvoiceRequest"> & {
  * Use `create(VoidInvoiceRequestSchema)` to create a new message.
  */
 export const VoidInvoiceRequestSchema: GenMessage<VoidInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 21);
+  messageDesc(file_billing_v1_invoices, 22);
 
 /**
  * @generated from message billing.v1.VoidInvoiceResponse
@@ -958,7 +997,7 @@ export type VoidInvoiceResponse = Message<"billing.v1.VoidInvoiceResponse"> & {
  * Use `create(VoidInvoiceResponseSchema)` to create a new message.
  */
 export const VoidInvoiceResponseSchema: GenMessage<VoidInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 22);
+  messageDesc(file_billing_v1_invoices, 23);
 
 /**
  * @generated from message billing.v1.ReissueInvoiceRequest
@@ -980,7 +1019,7 @@ export type ReissueInvoiceRequest = Message<"billing.v1.ReissueInvoiceRequest"> 
  * Use `create(ReissueInvoiceRequestSchema)` to create a new message.
  */
 export const ReissueInvoiceRequestSchema: GenMessage<ReissueInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 23);
+  messageDesc(file_billing_v1_invoices, 24);
 
 /**
  * @generated from message billing.v1.ReissueInvoiceResponse
@@ -1002,7 +1041,7 @@ export type ReissueInvoiceResponse = Message<"billing.v1.ReissueInvoiceResponse"
  * Use `create(ReissueInvoiceResponseSchema)` to create a new message.
  */
 export const ReissueInvoiceResponseSchema: GenMessage<ReissueInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 24);
+  messageDesc(file_billing_v1_invoices, 25);
 
 /**
  * @generated from message billing.v1.ManualLine
@@ -1070,7 +1109,7 @@ export type ManualLine = Message<"billing.v1.ManualLine"> & {
  * Use `create(ManualLineSchema)` to create a new message.
  */
 export const ManualLineSchema: GenMessage<ManualLine> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 25);
+  messageDesc(file_billing_v1_invoices, 26);
 
 /**
  * @generated from message billing.v1.AddManualLineRequest
@@ -1096,7 +1135,7 @@ export type AddManualLineRequest = Message<"billing.v1.AddManualLineRequest"> & 
  * Use `create(AddManualLineRequestSchema)` to create a new message.
  */
 export const AddManualLineRequestSchema: GenMessage<AddManualLineRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 26);
+  messageDesc(file_billing_v1_invoices, 27);
 
 /**
  * @generated from message billing.v1.AddManualLineResponse
@@ -1113,7 +1152,7 @@ export type AddManualLineResponse = Message<"billing.v1.AddManualLineResponse"> 
  * Use `create(AddManualLineResponseSchema)` to create a new message.
  */
 export const AddManualLineResponseSchema: GenMessage<AddManualLineResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 27);
+  messageDesc(file_billing_v1_invoices, 28);
 
 /**
  * @generated from message billing.v1.RemoveManualLineRequest
@@ -1130,7 +1169,7 @@ export type RemoveManualLineRequest = Message<"billing.v1.RemoveManualLineReques
  * Use `create(RemoveManualLineRequestSchema)` to create a new message.
  */
 export const RemoveManualLineRequestSchema: GenMessage<RemoveManualLineRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 28);
+  messageDesc(file_billing_v1_invoices, 29);
 
 /**
  * @generated from message billing.v1.RemoveManualLineResponse
@@ -1143,7 +1182,7 @@ export type RemoveManualLineResponse = Message<"billing.v1.RemoveManualLineRespo
  * Use `create(RemoveManualLineResponseSchema)` to create a new message.
  */
 export const RemoveManualLineResponseSchema: GenMessage<RemoveManualLineResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 29);
+  messageDesc(file_billing_v1_invoices, 30);
 
 /**
  * @generated from message billing.v1.ListManualLinesRequest
@@ -1172,7 +1211,7 @@ export type ListManualLinesRequest = Message<"billing.v1.ListManualLinesRequest"
  * Use `create(ListManualLinesRequestSchema)` to create a new message.
  */
 export const ListManualLinesRequestSchema: GenMessage<ListManualLinesRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 30);
+  messageDesc(file_billing_v1_invoices, 31);
 
 /**
  * @generated from message billing.v1.ListManualLinesResponse
@@ -1196,7 +1235,7 @@ export type ListManualLinesResponse = Message<"billing.v1.ListManualLinesRespons
  * Use `create(ListManualLinesResponseSchema)` to create a new message.
  */
 export const ListManualLinesResponseSchema: GenMessage<ListManualLinesResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 31);
+  messageDesc(file_billing_v1_invoices, 32);
 
 /**
  * @generated from message billing.v1.Payment
@@ -1261,7 +1300,7 @@ export type Payment = Message<"billing.v1.Payment"> & {
  * Use `create(PaymentSchema)` to create a new message.
  */
 export const PaymentSchema: GenMessage<Payment> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 32);
+  messageDesc(file_billing_v1_invoices, 33);
 
 /**
  * @generated from message billing.v1.RecordPaymentRequest
@@ -1305,7 +1344,7 @@ export type RecordPaymentRequest = Message<"billing.v1.RecordPaymentRequest"> & 
  * Use `create(RecordPaymentRequestSchema)` to create a new message.
  */
 export const RecordPaymentRequestSchema: GenMessage<RecordPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 33);
+  messageDesc(file_billing_v1_invoices, 34);
 
 /**
  * @generated from message billing.v1.RecordPaymentResponse
@@ -1327,7 +1366,7 @@ export type RecordPaymentResponse = Message<"billing.v1.RecordPaymentResponse"> 
  * Use `create(RecordPaymentResponseSchema)` to create a new message.
  */
 export const RecordPaymentResponseSchema: GenMessage<RecordPaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 34);
+  messageDesc(file_billing_v1_invoices, 35);
 
 /**
  * @generated from message billing.v1.ReversePaymentRequest
@@ -1354,7 +1393,7 @@ export type ReversePaymentRequest = Message<"billing.v1.ReversePaymentRequest"> 
  * Use `create(ReversePaymentRequestSchema)` to create a new message.
  */
 export const ReversePaymentRequestSchema: GenMessage<ReversePaymentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 35);
+  messageDesc(file_billing_v1_invoices, 36);
 
 /**
  * @generated from message billing.v1.ReversePaymentResponse
@@ -1376,7 +1415,7 @@ export type ReversePaymentResponse = Message<"billing.v1.ReversePaymentResponse"
  * Use `create(ReversePaymentResponseSchema)` to create a new message.
  */
 export const ReversePaymentResponseSchema: GenMessage<ReversePaymentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 36);
+  messageDesc(file_billing_v1_invoices, 37);
 
 /**
  * @generated from message billing.v1.ListPaymentsRequest
@@ -1405,7 +1444,7 @@ export type ListPaymentsRequest = Message<"billing.v1.ListPaymentsRequest"> & {
  * Use `create(ListPaymentsRequestSchema)` to create a new message.
  */
 export const ListPaymentsRequestSchema: GenMessage<ListPaymentsRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 37);
+  messageDesc(file_billing_v1_invoices, 38);
 
 /**
  * @generated from message billing.v1.ListPaymentsResponse
@@ -1427,7 +1466,7 @@ export type ListPaymentsResponse = Message<"billing.v1.ListPaymentsResponse"> & 
  * Use `create(ListPaymentsResponseSchema)` to create a new message.
  */
 export const ListPaymentsResponseSchema: GenMessage<ListPaymentsResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 38);
+  messageDesc(file_billing_v1_invoices, 39);
 
 /**
  * @generated from message billing.v1.GetInvoiceDocumentRequest
@@ -1451,7 +1490,7 @@ export type GetInvoiceDocumentRequest = Message<"billing.v1.GetInvoiceDocumentRe
  * Use `create(GetInvoiceDocumentRequestSchema)` to create a new message.
  */
 export const GetInvoiceDocumentRequestSchema: GenMessage<GetInvoiceDocumentRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 39);
+  messageDesc(file_billing_v1_invoices, 40);
 
 /**
  * @generated from message billing.v1.GetInvoiceDocumentResponse
@@ -1482,7 +1521,7 @@ export type GetInvoiceDocumentResponse = Message<"billing.v1.GetInvoiceDocumentR
  * Use `create(GetInvoiceDocumentResponseSchema)` to create a new message.
  */
 export const GetInvoiceDocumentResponseSchema: GenMessage<GetInvoiceDocumentResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 40);
+  messageDesc(file_billing_v1_invoices, 41);
 
 /**
  * @generated from message billing.v1.VerifyInvoiceRequest
@@ -1501,7 +1540,7 @@ export type VerifyInvoiceRequest = Message<"billing.v1.VerifyInvoiceRequest"> & 
  * Use `create(VerifyInvoiceRequestSchema)` to create a new message.
  */
 export const VerifyInvoiceRequestSchema: GenMessage<VerifyInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 41);
+  messageDesc(file_billing_v1_invoices, 42);
 
 /**
  * @generated from message billing.v1.VerifyInvoiceResponse
@@ -1525,7 +1564,7 @@ export type VerifyInvoiceResponse = Message<"billing.v1.VerifyInvoiceResponse"> 
  * Use `create(VerifyInvoiceResponseSchema)` to create a new message.
  */
 export const VerifyInvoiceResponseSchema: GenMessage<VerifyInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 42);
+  messageDesc(file_billing_v1_invoices, 43);
 
 /**
  * @generated from message billing.v1.ProofStep
@@ -1556,7 +1595,7 @@ export type ProofStep = Message<"billing.v1.ProofStep"> & {
  * Use `create(ProofStepSchema)` to create a new message.
  */
 export const ProofStepSchema: GenMessage<ProofStep> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 43);
+  messageDesc(file_billing_v1_invoices, 44);
 
 /**
  * @generated from message billing.v1.PutSellerRequest
@@ -1573,7 +1612,7 @@ export type PutSellerRequest = Message<"billing.v1.PutSellerRequest"> & {
  * Use `create(PutSellerRequestSchema)` to create a new message.
  */
 export const PutSellerRequestSchema: GenMessage<PutSellerRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 44);
+  messageDesc(file_billing_v1_invoices, 45);
 
 /**
  * @generated from message billing.v1.PutSellerResponse
@@ -1590,7 +1629,7 @@ export type PutSellerResponse = Message<"billing.v1.PutSellerResponse"> & {
  * Use `create(PutSellerResponseSchema)` to create a new message.
  */
 export const PutSellerResponseSchema: GenMessage<PutSellerResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 45);
+  messageDesc(file_billing_v1_invoices, 46);
 
 /**
  * @generated from message billing.v1.GetSellerRequest
@@ -1603,7 +1642,7 @@ export type GetSellerRequest = Message<"billing.v1.GetSellerRequest"> & {
  * Use `create(GetSellerRequestSchema)` to create a new message.
  */
 export const GetSellerRequestSchema: GenMessage<GetSellerRequest> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 46);
+  messageDesc(file_billing_v1_invoices, 47);
 
 /**
  * @generated from message billing.v1.GetSellerResponse
@@ -1620,7 +1659,7 @@ export type GetSellerResponse = Message<"billing.v1.GetSellerResponse"> & {
  * Use `create(GetSellerResponseSchema)` to create a new message.
  */
 export const GetSellerResponseSchema: GenMessage<GetSellerResponse> = /*@__PURE__*/
-  messageDesc(file_billing_v1_invoices, 47);
+  messageDesc(file_billing_v1_invoices, 48);
 
 /**
  * @generated from enum billing.v1.InvoiceState
