@@ -101,6 +101,15 @@ describe('a batch of totals', () => {
     expect(told.refused[0]?.windows).toMatchObject([{ metrics: undefined, fault: { kind: 'invalid_argument' } }]);
   });
 
+  it('takes no reading of another customer, or of another VM, for one that is known', async () => {
+    const spool = new HeldSpool();
+    const { ingest } = ingestOn(spool);
+    const others = [aTotal(), aTotal({ customerId: 'amce' }), aTotal({ vmId: 'vm-2' })];
+    const verdict = ingest.accept(totalsOf(...others, aTotal()), anySender);
+    spool.syncs[0]?.resolve();
+    expect(await verdict).toMatchObject({ accepted: 3, duplicate: 1, conflicting: 0 });
+  });
+
   it('lets duplicates wait for the sync of the first, and fails them with it', async () => {
     const spool = new HeldSpool();
     const { ingest } = ingestOn(spool);
