@@ -50,10 +50,11 @@ export class CuttableDisk {
 
   /** Gives it power: from here on the file system is there. */
   async powerOn(): Promise<void> {
-    const [socket, shown] = [this.#path('socket'), this.#path('fuse/disk')];
-    await rm(socket, { force: true });
-    const args = ['-f', '-U', socket, '--filter=cache', 'file', this.#path('image'), 'cache=writeback'];
-    this.#server = await startedTool('nbdkit', args, socket);
+    const [socket, ready, shown] = [this.#path('socket'), this.#path('ready'), this.#path('fuse/disk')];
+    await Promise.all([socket, ready].map((file) => rm(file, { force: true })));
+    // Its socket is there before anybody may connect; the file of its process id is written after that.
+    const args = ['-f', '-P', ready, '-U', socket, '--filter=cache', 'file', this.#path('image'), 'cache=writeback'];
+    this.#server = await startedTool('nbdkit', args, ready);
     this.#fuse = await startedTool('nbdfuse', [shown, '--unix', socket], shown);
     this.#device = (await run(tool('losetup'), ['-f', '--show', shown])).stdout.trim();
     await run(tool('mount'), [this.#device, this.mountPoint]);
