@@ -46,8 +46,8 @@ const WINDOWS_MAX = 8_000_000;
 const DAY_SECONDS = 24 * HOUR_SECONDS;
 
 /**
- * Computes every touched (customer, hour) anew from raw windows and replaces its rows. Touches are removed last, and
- * only those that were read first: after a crash anywhere the same hours are computed again, and a touch that comes
+ * Computes every touched (customer, hour) anew from raw windows and replaces its rows. Touches are removed behind that, and
+ * only those that were read first: after a crash anywhere an hour that is not stored is computed again, and a touch that comes
  * meanwhile stays. Must not run twice at once (the job's lock sees to it).
  * @throws what ClickHouse reports; the signal's reason
  */
@@ -88,11 +88,10 @@ async function workOff(options: RollUpOptions, touched: readonly TouchedHour[]):
   const drainIds = await drainsOf(clickhouse, touched, DRAINS_MAX, signal);
   let [rows, hasMoved] = [0, false];
   for (const together of readTogether(touched)) {
-    const done = await compute(options, together);
+    const done = await compute(options, together, drainIds);
     rows += done.rows;
     hasMoved ||= done.hasMoved;
   }
-  await removeTouches(clickhouse, touched, drainIds, signal);
   return { rows, hasMoved };
 }
 
@@ -135,7 +134,12 @@ function cellsOf(touched: readonly TouchedHour[]): Cells {
   };
 }
 
-async function compute(options: RollUpOptions, touched: readonly TouchedHour[]): Promise<Omit<Pass, 'hours'>> {
+/** Each run of hours loses its touches once it is stored, so that a rollup that is cut short has got somewhere. */
+async function compute(
+  options: RollUpOptions,
+  touched: readonly TouchedHour[],
+  drainIds: readonly string[],
+): Promise<Omit<Pass, 'hours'>> {
   const { clickhouse, signal } = options;
   const found = await sourcesByCustomer(clickhouse, cellsOf(touched), signal);
   const sourcesOf = ({ customerId }: TouchedHour) => found.get(customerId) ?? WINDOWS_ONLY;
@@ -149,6 +153,7 @@ async function compute(options: RollUpOptions, touched: readonly TouchedHour[]):
     for (const run of await boundedRuns(options, alike)) {
       rows += await replaceHours(options, run, sources);
       await replaceEstimates(options, cellsOf(run));
+      await removeTouches(clickhouse, run, drainIds, signal);
     }
   }
   return { rows, hasMoved };

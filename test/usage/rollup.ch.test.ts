@@ -38,6 +38,21 @@ function pending(customerId: string): Promise<number> {
   return waitingHours(client, customerId, DAY);
 }
 
+/** A client whose process dies before it removes touches for the nth time. */
+function dyingAtDelete(nth: number): typeof client {
+  let deletes = 0;
+  return new Proxy(client, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      return (options: { query?: string }) => {
+        if (options.query?.startsWith('DELETE') && ++deletes === nth) throw new Error('killed');
+        return Reflect.apply(value, target, [options]) as unknown;
+      };
+    },
+  });
+}
+
 describe('rollUp', () => {
   it('computes what was touched, and then has nothing left to do', async () => {
     const customerId = randomUUID();
@@ -134,21 +149,24 @@ describe('rollUp', () => {
   it('cut short before the touches are removed, computes the same hours again', async () => {
     const customerId = randomUUID();
     await store(client, [report(customerId, 0), report(customerId, 60)]);
-    const dying = new Proxy(client, {
-      get(target, name) {
-        const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function') return value;
-        return (options: { query?: string }) => {
-          if (options.query?.startsWith('DELETE')) throw new Error('killed');
-          return Reflect.apply(value, target, [options]) as unknown;
-        };
-      },
-    });
-    await expect(rollUp({ clickhouse: dying, clock, signal })).rejects.toThrow('killed');
+    await expect(rollUp({ clickhouse: dyingAtDelete(1), clock, signal })).rejects.toThrow('killed');
     expect(await pending(customerId)).toBe(2);
     const before = await stored(customerId);
     expect(await run()).toMatchObject({ hours: 2 });
     expect(await stored(customerId)).toEqual(before);
+  });
+
+  it('cut short between its statements, has got as far as it came', async () => {
+    const customers = Array.from({ length: 3 }, () => randomUUID());
+    await store(
+      client,
+      customers.map((customerId) => report(customerId, 0)),
+    );
+    const cut = rollUp({ clickhouse: dyingAtDelete(2), clock, signal, windowsMax: 1 });
+    await expect(cut).rejects.toThrow('killed');
+    const left = await Promise.all(customers.map(pending));
+    expect(left.filter((hours) => hours > 0)).toHaveLength(2);
+    expect(await run()).toMatchObject({ hours: 2, rows: 2 });
   });
 
   it('works through slices of any size, for many customers and hours', async () => {
