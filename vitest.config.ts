@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/engines.ts'],
+    setupFiles: ['test/properties.ts'],
     pool: 'forks',
     maxWorkers: 2,
     // Against what never ends: with ten times as much to do as it has cores, a machine takes two minutes for the longest.

@@ -31,9 +31,10 @@ function readAround(instant: string): string {
 }
 
 /**
- * The windows between the cells' readings of counters, with the columns of `firstReports`. What counts is in
- * `docs/money.md`. Every rule looks back for two hours of the clock at most, so that all runs that need a window derive
- * the same one, whichever hours they compute.
+ * The windows between readings of counters that reach into the cells' hours, with the columns of `firstReports`. Not those
+ * that end before: what says where such a one starts need not have been read. What counts is in `docs/money.md`. Every
+ * rule looks back for two hours of the clock at most, so that all runs that need a window derive the same one, whichever
+ * hours they compute.
  * @param where a further condition on whole VMs
  */
 export function derivedWindows(where: string): string {
@@ -48,7 +49,7 @@ export function derivedWindows(where: string): string {
       SELECT *, ${BASES}, arrayMap((total, before) -> toUInt64(total - before), totals, base) AS counts
       FROM (${steps(where)})
     )
-    WHERE began > 0 AND window_start > toDateTime64({hours_from:Int64} - ${HOUR_SECONDS}, 9, 'UTC')
+    WHERE began > 0 AND window_end > toDateTime64({hours_from:Int64}, 9, 'UTC')
       AND window_start < toDateTime64({hours_until:Int64}, 9, 'UTC')`;
 }
 

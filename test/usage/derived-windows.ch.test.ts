@@ -134,11 +134,8 @@ describe('derived windows', () => {
         await storeReadings(client, shuffled.slice(shuffled.length / 2));
         await storeReadings(client, shuffled.slice(0, shuffled.length / 3 + 1));
         const hours = Array.from({ length: 24 }, (_, hour) => (HOURS[0] ?? 0) + hour * 3600);
-        const inHours = (of: readonly number[]) => (one: { startNanos: bigint }) =>
-          of.some(
-            (hour) =>
-              one.startNanos > (BigInt(hour) - 3600n) * SECOND && one.startNanos < (BigInt(hour) + 3600n) * SECOND,
-          );
+        const inHours = (of: readonly number[]) => (one: { startNanos: bigint; endNanos: bigint }) =>
+          of.some((hour) => one.endNanos > BigInt(hour) * SECOND && one.startNanos < (BigInt(hour) + 3600n) * SECOND);
         expect(await derived(customerId, hours)).toEqual(expected.filter(inHours(hours)));
         for (const hour of hours.slice(1, 6)) {
           expect(await derived(customerId, [hour])).toEqual(expected.filter(inHours([hour])));
