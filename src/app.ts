@@ -33,8 +33,10 @@ import { OpenCalls } from './rpc/open-call.ts';
 import { rawMethods, routes, type Served } from './rpc/routes.ts';
 import { readTlsFiles } from './rpc/tls.ts';
 import { connectClickHouse } from './storage/clickhouse/client.ts';
+import { guardedClickHouse } from './storage/clickhouse/guarded-client.ts';
 import { migrateClickHouse } from './storage/clickhouse/migrate.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
+import { engineBreaker } from './storage/engine-away.ts';
 import { type Engines, startEngines } from './storage/engines.ts';
 import { tryAdvisoryLock, withAdvisoryLock } from './storage/postgres/advisory-lock.ts';
 import { connectPostgres, type Postgres } from './storage/postgres/client.ts';
@@ -98,6 +100,8 @@ interface Foundation {
   readonly events: Events;
   readonly engines: Engines;
   readonly clickhouse: ClickHouseClient;
+  /** The same ClickHouse for what stores windows, which has a breaker of its own. */
+  readonly storing: ClickHouseClient;
   readonly postgres: Postgres;
 }
 
@@ -133,7 +137,7 @@ export async function startApp(
         known,
         secrets,
         billing,
-        pool: foundation.postgres.pool,
+        readers: foundation.postgres.guarded,
         backup: { ...config, ...foundation.engines, ...foundation.postgres, clock, settle: settleOf(collector) },
         clickhouse: foundation.clickhouse,
         usage: new UsageForBilling(foundation.clickhouse),
@@ -198,14 +202,17 @@ async function startFoundation(given: {
   await migratePostgres(databaseUrl);
   const postgres = connectPostgres(databaseUrl, {
     onIdleError: (reason) => events.connectionBroke('postgres', reason),
+    onCircuit: (change) => events.circuitChanged('postgres', change),
   });
   started.add(() => postgres.close());
   // ClickHouse has no locks of its own, so Postgres's keep two processes from migrating it at once.
   const withLock = <T>(work: () => Promise<T>): Promise<T> => withAdvisoryLock(postgres.pool, 'meterd.migrate', work);
   await migrateClickHouse({ url: clickhouseUrl, withLock });
-  const clickhouse = connectClickHouse({ url: clickhouseUrl });
-  started.add(() => clickhouse.close());
-  return { config, clock, events, engines, clickhouse, postgres };
+  const storing = connectClickHouse({ url: clickhouseUrl });
+  started.add(() => storing.close());
+  const breaker = engineBreaker('ClickHouse', (change) => events.circuitChanged('clickhouse reads', change));
+  const clickhouse = guardedClickHouse(storing, breaker);
+  return { config, clock, events, engines, clickhouse, storing, postgres };
 }
 
 async function startKeys(
@@ -233,7 +240,7 @@ async function openSecrets({ config, clock, postgres }: Foundation): Promise<Sec
 }
 
 async function startCollecting(
-  { config, clock, events, clickhouse, postgres }: Foundation,
+  { config, clock, events, clickhouse, storing, postgres }: Foundation,
   started: Started,
 ): Promise<{ collector: Collector | undefined; live: LiveHub | undefined }> {
   if (!config.roles.has('collector')) return { collector: undefined, live: undefined };
@@ -246,7 +253,7 @@ async function startCollecting(
   });
   const collector = await startCollector({
     dataDir: config.dataDir,
-    clickhouse,
+    clickhouse: storing,
     clock,
     limits: config,
     onAccepted: (read) => live.offer(read),

@@ -1,10 +1,11 @@
 import type { ClickHouseClient } from '@clickhouse/client';
-import { Client, type Pool } from 'pg';
+import type { Client, Pool } from 'pg';
 import type { Kysely } from 'kysely';
 import { appendAudit } from '../audit/trail.ts';
 import type { Clock } from '../lib/clock.ts';
 import { CallerFault, NotNow } from '../lib/failure.ts';
 import { tryAdvisoryLock, withAdvisoryLock } from '../storage/postgres/advisory-lock.ts';
+import { endConnection, ownConnection } from '../storage/postgres/client.ts';
 import { connectClickHouse } from '../storage/clickhouse/client.ts';
 import type { Database } from '../storage/postgres/schema.ts';
 import * as clickhouseCopy from './clickhouse-copy.ts';
@@ -96,14 +97,11 @@ async function writeBackup(store: BackupStore, request: BackupRequest): Promise<
   const { folder, actor, signal } = request;
   await settleInTime(settle, signal);
   const clickhouse = connectClickHouse({ url: store.clickhouseUrl, requestTimeoutMs: STATEMENT_TIMEOUT_MS });
-  const client = new Client({
-    ...store.pool.options,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
+  const client = await ownConnection(store.pool, STATEMENT_TIMEOUT_MS, {
     idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+    // The driver would count a copy as unanswered until its end. The call's signal ends what takes too long.
+    query_timeout: 0,
   });
-  // A connection that breaks fails the statement under way, and that is told.
-  client.on('error', () => undefined);
-  await client.connect();
   try {
     const moment = await freeze(store, { client, clickhouse, signal });
     const manifest = {
@@ -127,7 +125,7 @@ async function writeBackup(store: BackupStore, request: BackupRequest): Promise<
     });
     return backup;
   } finally {
-    await client.end();
+    await endConnection(client);
     // Where ClickHouse is away, why the backup failed counts; the next one removes what is left.
     await clickhouseCopy.dropFrozen(clickhouse).catch(() => undefined);
     await clickhouse.close();

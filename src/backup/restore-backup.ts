@@ -1,10 +1,10 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { type Kysely, sql } from 'kysely';
-import { Client, type Pool } from 'pg';
+import type { Pool } from 'pg';
 import { connectClickHouse } from '../storage/clickhouse/client.ts';
 import { migrateClickHouse, readMigrations } from '../storage/clickhouse/migrate.ts';
 import { withAdvisoryLock } from '../storage/postgres/advisory-lock.ts';
-import { connectPostgres } from '../storage/postgres/client.ts';
+import { connectPostgres, endConnection, ownConnection } from '../storage/postgres/client.ts';
 import { migratePostgres, POSTGRES_MIGRATIONS } from '../storage/postgres/migrate.ts';
 import type { Database } from '../storage/postgres/schema.ts';
 import * as clickhouseCopy from './clickhouse-copy.ts';
@@ -67,13 +67,12 @@ async function load(given: {
     await clickhouseCopy.copyIn(clickhouse, file, folder);
     target.onProgress(++filesRead, files);
   }
-  const client = new Client({ ...pool.options, statement_timeout: STATEMENT_TIMEOUT_MS });
-  client.on('error', () => undefined);
-  await client.connect();
+  // The driver would count a copy as unanswered until its end.
+  const client = await ownConnection(pool, STATEMENT_TIMEOUT_MS, { query_timeout: 0 });
   try {
     await postgresCopy.copyIn(client, manifest.postgres.files, folder);
   } finally {
-    await client.end();
+    await endConnection(client);
   }
   target.onProgress(files, files);
 }

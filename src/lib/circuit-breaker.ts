@@ -62,6 +62,9 @@ function opened(sinceMs: number, delay: number, { reason, nowMs, chance }: Failu
   return { name: 'open', sinceMs, delayMs, probeAtMs: nowMs + delayMs * (1 - chance / 2), reason };
 }
 
+/** What the end of a call that threw says of the other side: it failed; it is there, and said no; or neither. */
+export type Said = 'failed' | 'answered' | 'nothing';
+
 /** The circuit went from one state to another, which has another name. */
 export interface CircuitChange {
   readonly circuit: Circuit;
@@ -73,6 +76,8 @@ export interface CircuitChange {
 export interface CircuitBreakerOptions extends CircuitLimits {
   /** What messages call the other side, e.g. `ClickHouse`. */
   readonly target: string;
+  /** `failed` where left out: what is the caller's own fault must then not be thrown through here. */
+  readonly says?: (reason: unknown) => Said;
   /** Whether a failed call took so long that the other side counts as hung. None does where left out. */
   readonly isHung?: (reason: unknown) => boolean;
   /** Must not throw. */
@@ -84,9 +89,8 @@ export interface CircuitBreakerOptions extends CircuitLimits {
 }
 
 /**
- * Keeps calls away from another side that does not answer, and finds out when it does again. Every error of a call counts
- * as the other side's failure, so what is the caller's own fault must not be thrown through here; and a call must end,
- * since a probe that does not would keep the circuit half-open for ever.
+ * Keeps calls away from another side that does not answer, and finds out when it does again. A call must end, since a probe that
+ * does not would keep the circuit half-open for ever.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
@@ -116,9 +120,10 @@ export class CircuitBreaker {
 
   /**
    * Makes a call where the circuit lets it through.
+   * @param signal of the caller: once it has fired, an error may be of the caller's making and says nothing
    * @throws NotNow unavailable where it does not; what the call throws
    */
-  async run<T>(call: () => Promise<T>): Promise<T> {
+  async run<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const isProbe = this.#enter();
     try {
       const result = await call();
@@ -126,11 +131,26 @@ export class CircuitBreaker {
       return result;
     } catch (reason) {
       if (this.#concerns(isProbe)) {
-        const hung = this.#options.isHung?.(reason) ?? false;
-        const failure = { reason, hung, nowMs: this.#nowMs(), chance: this.#chance() };
-        this.#become(afterFailure(this.#circuit, failure, this.#options));
+        this.#threw(reason, signal?.aborted ? 'nothing' : (this.#options.says?.(reason) ?? 'failed'));
       }
       throw reason;
+    }
+  }
+
+  #threw(reason: unknown, said: Said): void {
+    const nowMs = this.#nowMs();
+    switch (said) {
+      case 'answered':
+        this.#become(CLOSED);
+        return;
+      case 'failed': {
+        const hung = this.#options.isHung?.(reason) ?? false;
+        this.#become(afterFailure(this.#circuit, { reason, hung, nowMs, chance: this.#chance() }, this.#options));
+        return;
+      }
+      case 'nothing':
+        // A probe that told nothing: the next call is one.
+        if (this.#circuit.name === 'half-open') this.#become({ ...this.#circuit, name: 'open', probeAtMs: nowMs });
     }
   }
 

@@ -1,6 +1,6 @@
 import type { HandlerContext } from '@connectrpc/connect';
 import type { ClickHouseClient } from '@clickhouse/client';
-import type { Pool } from 'pg';
+import type { PostgresPool } from 'kysely';
 import type { InvoicingStore } from '../billing/invoice/invoicing-store.ts';
 import { customerReads as clickhouseOf } from '../storage/clickhouse/customer-reads.ts';
 import { customerReads as postgresOf } from '../storage/postgres/customer-reads.ts';
@@ -19,11 +19,11 @@ export type Readable = (context: HandlerContext) => ReadableStore;
  * Under the code's own check, a customer's key reads as its customer alone: PostgreSQL and ClickHouse then show no row of
  * anybody else, whatever they are asked for. The other roles read everything.
  */
-export function readableStore(everything: ReadableStore, pool: Pool): Readable {
+export function readableStore(everything: ReadableStore, readers: PostgresPool): Readable {
   return (context) => {
     const customerId = customerInScope(context, '');
     if (customerId === '') return everything;
     const clickhouse = clickhouseOf(everything.clickhouse, customerId);
-    return { ...everything, clickhouse, db: postgresOf(pool, customerId), usage: new UsageForBilling(clickhouse) };
+    return { ...everything, clickhouse, db: postgresOf(readers, customerId), usage: new UsageForBilling(clickhouse) };
   };
 }

@@ -1,7 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import type { ClickHouseClient } from '@clickhouse/client';
-import type { Pool } from 'pg';
+import type { PostgresPool } from 'kysely';
 import { BillingService as BillagedService } from '../../gen/billaged/v1/billing_pb.ts';
 import { AuditService } from '../../gen/billing/v1/audit_pb.ts';
 import { BillingService as OldBillagedService } from '../../gen/billing/v1/billaged_pb.ts';
@@ -119,7 +119,8 @@ export interface Served {
   readonly known: KnownKeys;
   readonly secrets: SecretStore;
   readonly billing: InvoicingStore;
-  readonly pool: Pool;
+  /** The connections that customers read by. */
+  readonly readers: PostgresPool;
   readonly backup: BackupStore;
   readonly usage: UsageForBilling;
   readonly clickhouse: ClickHouseClient;
@@ -185,7 +186,7 @@ function jobs(router: ConnectRouter, { runs }: Served, runner: JobRunner): DescS
 
 function queries(router: ConnectRouter, served: Served): DescService[] {
   const { backup, billing, clickhouse, known, live, rawDays, usage } = served;
-  const readable = readableStore({ ...billing, clickhouse }, served.pool);
+  const readable = readableStore({ ...billing, clickhouse }, served.readers);
   router.service(BillingQueryService, {
     getCustomerUsage: getCustomerUsage(readable),
     getBillingWindow: getBillingWindow(readable),

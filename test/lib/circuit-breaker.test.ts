@@ -4,6 +4,8 @@ import { type Circuit, CircuitBreaker, type CircuitChange } from '../../src/lib/
 import { NotNow } from '../../src/lib/failure.ts';
 
 class Hung extends Error {}
+class Refused extends Error {}
+class Unsure extends Error {}
 
 /** A breaker on a clock that only the test moves, with what it told. */
 function aBreaker(limits: { failuresMax: number; delayMs: number; delayMsMax: number }, chance = 0.5) {
@@ -12,6 +14,7 @@ function aBreaker(limits: { failuresMax: number; delayMs: number; delayMsMax: nu
   const breaker = new CircuitBreaker({
     ...limits,
     target: 'the other side',
+    says: (reason) => (reason instanceof Refused ? 'answered' : reason instanceof Unsure ? 'nothing' : 'failed'),
     isHung: (reason) => reason instanceof Hung,
     onChange: (change) => changes.push(change),
     nowMs: () => clock.nowMs,
@@ -20,15 +23,23 @@ function aBreaker(limits: { failuresMax: number; delayMs: number; delayMsMax: nu
   return { breaker, clock, changes };
 }
 
-type Outcome = 'succeeds' | 'fails' | 'hangs' | 'is not let through';
+const THROWN = {
+  fails: new Error('no'),
+  hangs: new Hung('too long'),
+  'answers with an error': new Refused('never'),
+  'says nothing': new Unsure('who knows'),
+};
+type Ending = 'succeeds' | keyof typeof THROWN;
+const ENDINGS: readonly Ending[] = ['succeeds', 'fails', 'hangs', 'answers with an error', 'says nothing'];
+type Outcome = Ending | 'is not let through';
 
-async function call(breaker: CircuitBreaker, outcome: 'succeeds' | 'fails' | 'hangs'): Promise<Outcome> {
-  const reason = outcome === 'fails' ? new Error('no') : new Hung('too long');
-  const work = outcome === 'succeeds' ? () => Promise.resolve() : () => Promise.reject(reason);
-  return breaker.run(work).then(
+async function call(breaker: CircuitBreaker, ending: Ending, signal?: AbortSignal): Promise<Outcome> {
+  const reason = ending === 'succeeds' ? undefined : THROWN[ending];
+  const work = reason === undefined ? () => Promise.resolve() : () => Promise.reject(reason);
+  return breaker.run(work, signal).then(
     (): Outcome => 'succeeds',
     (thrown: unknown): Outcome => {
-      if (thrown === reason) return outcome;
+      if (thrown === reason) return ending;
       expect(thrown).toMatchObject({ kind: 'unavailable' });
       return 'is not let through';
     },
@@ -48,9 +59,13 @@ class Model {
     this.#chance = chance;
   }
 
-  call(nowMs: number, outcome: 'succeeds' | 'fails' | 'hangs'): Outcome {
+  call(nowMs: number, outcome: Ending): Outcome {
     if (this.#openings > 0 && nowMs < this.#probeAtMs) return 'is not let through';
-    if (outcome === 'succeeds') {
+    if (outcome === 'says nothing') {
+      this.#probeAtMs = nowMs;
+      return outcome;
+    }
+    if (outcome === 'succeeds' || outcome === 'answers with an error') {
       this.#failuresInARow = 0;
       this.#openings = 0;
       return outcome;
@@ -75,7 +90,7 @@ const anyLimits = fc.record({
   delayMsMax: fc.integer({ min: 1_000, max: 30_000 }),
 });
 const anySteps = fc.array(
-  fc.record({ afterMs: fc.integer({ min: 0, max: 40_000 }), outcome: fc.constantFrom('succeeds', 'fails', 'hangs') }),
+  fc.record({ afterMs: fc.integer({ min: 0, max: 40_000 }), outcome: fc.constantFrom(...ENDINGS) }),
   { maxLength: 60 },
 );
 
@@ -120,6 +135,18 @@ describe('CircuitBreaker', () => {
       ['closed', 225],
     ]);
     expect(breaker.awayMs).toBe(0);
+  });
+
+  it('learns nothing from a call whose caller has gone, and tries with the next', async () => {
+    const { breaker, clock } = aBreaker({ failuresMax: 1, delayMs: 100, delayMsMax: 100 });
+    await call(breaker, 'fails', AbortSignal.abort());
+    expect(breaker.circuit.name).toBe('closed');
+    await call(breaker, 'fails');
+    clock.nowMs += 100;
+    await call(breaker, 'fails', AbortSignal.abort());
+    expect(breaker.waitMs).toBe(0);
+    expect(await call(breaker, 'succeeds')).toBe('succeeds');
+    expect(breaker.circuit.name).toBe('closed');
   });
 
   it('lets one call through at a time while half-open', async () => {

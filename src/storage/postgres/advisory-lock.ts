@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { sql, type Transaction } from 'kysely';
-import { Client, type Pool } from 'pg';
+import type { Client, Pool } from 'pg';
+import { endConnection, ownConnection } from './client.ts';
 import type { Database } from './schema.ts';
 
 /**
@@ -59,16 +60,15 @@ async function onOwnConnection<T>(
   work: (client: Client, lost: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const lost = new AbortController();
-  const client = new Client({ ...pool.options, statement_timeout: statementTimeoutMs });
+  const client = await ownConnection(pool, statementTimeoutMs);
   client.on('error', (cause) => lost.abort(new Error(`lock "${name}": its connection broke`, { cause })));
-  await client.connect();
   try {
     const result = await work(client, lost.signal);
     // What was done without the lock may have been done twice; the caller must not take it for done once.
     lost.signal.throwIfAborted();
     return result;
   } finally {
-    await client.end();
+    await endConnection(client);
   }
 }
 

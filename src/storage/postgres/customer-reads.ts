@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely';
-import type { Pool, PoolClient } from 'pg';
+import { escapeLiteral } from 'pg';
 import type { Database } from './schema.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { Database } from './schema.ts';
  * Role and customer are those of the transaction, so a connection goes back to the pool as it came. One whose transaction cannot be
  * ended is closed instead.
  */
-export function customerReads(pool: Pool, customerId: string): Kysely<Database> {
+export function customerReads(pool: PostgresPool, customerId: string): Kysely<Database> {
   const ofCustomer: PostgresPool = {
     connect: async () => begin(await pool.connect(), customerId),
     // The pool is everybody's, and is closed by who opened it.
@@ -20,10 +20,11 @@ export function customerReads(pool: Pool, customerId: string): Kysely<Database> 
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool: ofCustomer }) });
 }
 
-async function begin(client: PoolClient, customerId: string): Promise<PostgresPoolClient> {
-  const customer = client.escapeLiteral(customerId);
+async function begin(client: PostgresPoolClient, customerId: string): Promise<PostgresPoolClient> {
+  const customer = escapeLiteral(customerId);
   try {
-    await client.query(`BEGIN READ ONLY; SET LOCAL ROLE meterd_customer; SET LOCAL meterd.customer_id = ${customer}`);
+    const first = `BEGIN READ ONLY; SET LOCAL ROLE meterd_customer; SET LOCAL meterd.customer_id = ${customer}`;
+    await client.query(first, []);
   } catch (reason) {
     client.release(true);
     throw reason;
@@ -31,7 +32,7 @@ async function begin(client: PoolClient, customerId: string): Promise<PostgresPo
   return {
     query: client.query.bind(client),
     release: () => {
-      client.query('ROLLBACK').then(
+      client.query('ROLLBACK', []).then(
         () => client.release(),
         () => client.release(true),
       );
