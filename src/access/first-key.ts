@@ -1,5 +1,6 @@
 import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFolder } from '../lib/sync-folder.ts';
 import { formatCredential } from './credential.ts';
 import type { KeyStore } from './key-store.ts';
 
@@ -22,6 +23,8 @@ export async function ensureFirstKey(store: KeyStore, dataDir: string): Promise<
       await file.close();
     }
     await rename(`${path}.new`, path);
+    // The key is stored once this has returned: nobody would ever learn it where the file is not there then.
+    await syncFolder(dataDir);
   });
   return key === undefined ? undefined : path;
 }

@@ -6,6 +6,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createZstdCompress, createZstdDecompress } from 'node:zlib';
 import { CallerFault, codeOf } from '../lib/failure.ts';
+import { syncFolder } from '../lib/sync-folder.ts';
 
 /** What a file of a backup has to be. */
 export interface BackupFile {
@@ -97,14 +98,7 @@ export async function writeSmall(folder: string, name: string, content: string):
 
 /** Puts the names of all files on disk. */
 export async function syncFolders(folder: string): Promise<void> {
-  for (const path of [...PARTS.map((part) => join(folder, part)), folder]) {
-    const handle = await open(path, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  }
+  for (const path of [...PARTS.map((part) => join(folder, part)), folder]) await syncFolder(path);
 }
 
 /** What a file held before it was compressed. */

@@ -1,6 +1,6 @@
 import { Cron } from 'croner';
 import type { Clock } from '../lib/clock.ts';
-import { CallerFault, messageOf } from '../lib/failure.ts';
+import { CallerFault, messageOf, NotNow } from '../lib/failure.ts';
 import { retry } from '../lib/retry.ts';
 import type { LockedWork, TryLockOutcome } from '../storage/postgres/advisory-lock.ts';
 import type { JobEvent } from '../telemetry/events.ts';
@@ -73,7 +73,8 @@ export class Scheduler {
   /**
    * Runs a job now, or once the run under way has ended: one is under way after each start.
    * @param signal ends the waiting, not the run
-   * @throws CallerFault not_found, aborted where its turn does not come in time; what the job throws
+   * @throws CallerFault not_found, aborted where its turn does not come in time; NotNow where it takes longer than it may; what
+   *   the job throws
    */
   async runNow(name: string, period: string, signal: AbortSignal): Promise<JobRun> {
     const job = this.#options.jobs.find((each) => each.name === name);
@@ -129,7 +130,8 @@ export class Scheduler {
     const { runs, clock, onSucceeded, onFailed } = this.#options;
     const startedMs = clock.nowMs();
     const runId = await runs.started(job.name, period, new Date(startedMs));
-    const signal = AbortSignal.any([this.#stop.signal, lost, AbortSignal.timeout(job.timeoutMs)]);
+    const tooLong = AbortSignal.timeout(job.timeoutMs);
+    const signal = AbortSignal.any([this.#stop.signal, lost, tooLong]);
     const event = (detail: string): JobEvent => {
       return { job: job.name, period, durationMs: clock.nowMs() - startedMs, detail };
     };
@@ -138,7 +140,8 @@ export class Scheduler {
       const run = await runs.ended(runId, 'succeeded', detail, new Date(clock.nowMs()));
       onSucceeded(event(detail));
       return run;
-    } catch (reason) {
+    } catch (thrown) {
+      const reason = tooLong.aborted ? new JobTooLong(job, thrown) : thrown;
       await runs.ended(runId, 'failed', messageOf(reason), new Date(clock.nowMs()));
       // A run that stopping cut short is no failure to look into: its period stays due.
       if (!this.#stop.signal.aborted) onFailed(event(messageOf(reason)), reason);
@@ -158,6 +161,15 @@ class JobFailed extends Error {
 /** @throws the reason, unless it is a failed run, which has told of itself already */
 function untold(reason: unknown): void {
   if (!(reason instanceof JobFailed)) throw reason;
+}
+
+/** The run was ended at its time. What it did by then stands, and it goes on there when it runs again. */
+class JobTooLong extends NotNow {
+  constructor({ name, timeoutMs }: Job, cause: unknown) {
+    const message = `job "${name}" was ended after its ${timeoutMs} ms; what it did stands, run it again for the rest`;
+    super('unavailable', TURN_DELAY_MS_MAX, message);
+    this.cause = cause;
+  }
 }
 
 /** The job runs already, here or on another replica, and did so for as long as was waited. */

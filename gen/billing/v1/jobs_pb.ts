@@ -206,7 +206,8 @@ export const JobOutcomeSchema: GenEnum<JobOutcome> = /*@__PURE__*/
 export const JobService: GenService<{
   /**
    * Runs a job now and answers when it has ended; where it is running already, as it does after each start, once that
-   * run has ended. ABORTED where that takes over 60 s, FAILED_PRECONDITION where the period is not over.
+   * run has ended. ABORTED where that takes over 60 s, UNAVAILABLE where the job was ended after its own time (what it did
+   * stands, and it goes on there), FAILED_PRECONDITION where the period is not over.
    *
    * @generated from rpc billing.v1.JobService.RunJob
    */

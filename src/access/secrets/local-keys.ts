@@ -2,6 +2,7 @@ import { createHash, createSecretKey, type KeyObject, randomBytes, randomUUID } 
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { codeOf } from '../../lib/failure.ts';
+import { syncFolder } from '../../lib/sync-folder.ts';
 import { decrypt, encrypt, KEY_BYTES } from './aead.ts';
 import type { KeyProvider, WrappedKey } from './key-provider.ts';
 
@@ -118,12 +119,7 @@ async function writeKeys(
   try {
     await writeSynced(written, keys.map((key) => `${key.export().toString('hex')}\n`).join(''));
     await place(written, path);
-    const folder = await open(dirname(path), 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
+    await syncFolder(dirname(path));
   } finally {
     await rm(written, { force: true });
   }

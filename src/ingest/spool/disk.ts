@@ -1,4 +1,5 @@
 import { mkdir, open, readdir, rename, statfs, unlink, type FileHandle } from 'node:fs/promises';
+import { syncFolder } from '../../lib/sync-folder.ts';
 
 /** The few file operations that the spool does. Tests put a disk in its place that fails and forgets. */
 export interface SpoolDisk {
@@ -38,14 +39,7 @@ export const realDisk: SpoolDisk = {
   open: async (path, mode) => new RealFile(await open(path, OPEN_FLAGS[mode], 0o600)),
   rename,
   remove: unlink,
-  syncFolder: async (folder) => {
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  },
+  syncFolder,
   freeBytes: async (folder) => {
     const { bavail, bsize } = await statfs(folder);
     return bavail * bsize;

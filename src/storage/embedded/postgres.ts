@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, chown, mkdir, mkdtemp, open, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, realpath, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { codeOf, messageOf } from '../../lib/failure.ts';
 import { retry } from '../../lib/retry.ts';
+import { syncFolder } from '../../lib/sync-folder.ts';
 import { type EmbeddedEngine, type EngineProcess, startEngineProcess, untilReady } from './engine-process.ts';
 import { type PostgresAccount, postgresAccount } from './postgres-account.ts';
 import { type PostgresBinaries, postgresBinaries } from './postgres-binaries.ts';
@@ -197,13 +198,4 @@ async function makeSocketFolder(account: PostgresAccount, folder: string): Promi
 /** The host in front is never used: the one in the query is, and without the first it would be no valid URL. */
 function urlOf(socketFolder: string, database: string): string {
   return `postgresql://${USER}@localhost/${database}?host=${encodeURIComponent(socketFolder)}`;
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
