@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Clock } from '../lib/clock.ts';
+import { patientClickHouse } from '../storage/clickhouse/patient-client.ts';
 import { rollUp } from '../usage/rollup.ts';
 import { touchedHours } from '../usage/touched-hours.ts';
 import type { Job } from './scheduler.ts';
@@ -16,6 +17,7 @@ const TIMEOUT_MS = 900_000;
 
 /** Computes the hours that new windows touched. It has no periods: a run takes all that is touched. */
 export function rollupJob(options: RollupJobOptions): Job {
+  const clickhouse = patientClickHouse(options.clickhouse);
   return {
     name: 'rollup',
     schedule: options.schedule,
@@ -23,7 +25,7 @@ export function rollupJob(options: RollupJobOptions): Job {
     due: async (_, signal) => ((await touchedHours(options.clickhouse, undefined, 1, signal)).length > 0 ? [''] : []),
     async run(_, signal) {
       await options.settle(signal);
-      const { hours, rows } = await rollUp({ clickhouse: options.clickhouse, clock: options.clock, signal });
+      const { hours, rows } = await rollUp({ clickhouse, clock: options.clock, signal });
       return `${hours} hours rolled up, ${rows} rows written`;
     },
   };
