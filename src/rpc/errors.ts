@@ -52,10 +52,13 @@ export function toConnectError(reason: unknown): ConnectError {
   return new ConnectError('meterd failed; its log says why', Code.Internal, undefined, undefined, reason);
 }
 
-/** When to come back is said twice: in a header for HTTP's clients, and in the detail that gRPC's know. */
+/**
+ * When to come back is said twice: in a header for HTTP's clients, and in the detail that gRPC's know. The detail has whole nanoseconds,
+ * which a part of a millisecond would not give, and then the answer could not be written.
+ */
 function notNow({ kind, retryAfterMs, message }: NotNow, cause: unknown): ConnectError {
   const retryAfter = { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
-  const details = [{ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryAfterMs) } }];
+  const details = [{ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(Math.ceil(retryAfterMs)) } }];
   return new ConnectError(message, NOT_NOW_CODES[kind], retryAfter, details, cause);
 }
 

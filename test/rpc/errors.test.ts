@@ -1,5 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
+import { RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { CallerFault, NotNow } from '../../src/lib/failure.ts';
 import { isOurs, toConnectError } from '../../src/rpc/errors.ts';
 
@@ -13,6 +14,9 @@ describe('toConnectError', () => {
     const error = toConnectError(new NotNow('resource_exhausted', 1500, 'the spool is full'));
     expect([error.code, error.metadata.get('retry-after')]).toEqual([Code.ResourceExhausted, '2']);
     expect(toConnectError(new NotNow('unavailable', 1, 'x')).metadata.get('retry-after')).toBe('1');
+    // As of a circuit that is drawn by chance when it is tried.
+    const [parts] = toConnectError(new NotNow('unavailable', 555.817395, 'x')).details;
+    expect(parts).toMatchObject({ desc: RetryInfoSchema, value: { retryDelay: { seconds: 0n, nanos: 556_000_000 } } });
   });
 
   it('calls an engine that cannot be reached UNAVAILABLE, and says nothing of where it is', () => {
