@@ -6,9 +6,9 @@ import { parseCustomerId, parseId } from '../../lib/identifier.ts';
 import { withTransactionLock } from '../../storage/postgres/advisory-lock.ts';
 import type { SecretsTable } from '../../storage/postgres/schema-control.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import { NotAuthentic } from './aead.ts';
 import type { KeyProvider } from './key-provider.ts';
-import { rewrap, seal, type SealedSecret, type SecretId, unseal } from './sealed-secret.ts';
+import { type Rotation, SecretRotation } from './rotate-secrets.ts';
+import { seal, type SealedSecret, type SecretId, unseal } from './sealed-secret.ts';
 
 /** A secret without its value. */
 export interface Secret extends SecretId {
@@ -18,19 +18,8 @@ export interface Secret extends SecretId {
   readonly putBy: string;
 }
 
-export interface Rotation {
-  /** What every secret is wrapped with now, but for those in `failed`. */
-  readonly wrappingKeyId: string;
-  readonly rewrapped: number;
-  /** Those that no longer open. They are left as they are. */
-  readonly failed: readonly SecretId[];
-}
-
 const VALUE_BYTES_MAX = 65_536;
 const SECRETS_OF_CUSTOMER_MAX = 1000;
-/** Rows that one transaction of a rotation locks: a `put` of one of them waits for so long. */
-const ROTATED_AT_ONCE = 100;
-const ROTATION_FAILED_MAX = 1000;
 
 /**
  * Secrets that meterd needs to act elsewhere, encrypted at rest. Every write is audited in its own transaction, never with a
@@ -110,24 +99,13 @@ export class SecretStore {
   }
 
   /**
-   * Wraps every data key that an older key wraps with the newest one, batch by batch; what is cut short goes on with the next call.
+   * Wraps every data key that an older key wraps with the newest one.
    * @param makeKey whether a new key is made first
-   * @throws the signal's reason; Error where more than 1,000 secrets do not open
+   * @throws as `SecretRotation.run`
    */
   async rotate(makeKey: boolean, actor: string, signal: AbortSignal): Promise<Rotation> {
     const wrappingKeyId = makeKey ? await this.#makeKey() : await this.#keys.newestId();
-    const failed: SecretId[] = [];
-    let rewrapped = 0;
-    let after: SecretId | undefined = { customerId: '', name: '' };
-    while (after !== undefined) {
-      signal.throwIfAborted();
-      const batch = await this.#rotateBatch(wrappingKeyId, after, actor);
-      rewrapped += batch.rewrapped;
-      failed.push(...batch.failed);
-      if (failed.length > ROTATION_FAILED_MAX) throw new Error(`${failed.length} secrets do not open`);
-      after = batch.last;
-    }
-    return { wrappingKeyId, rewrapped, failed };
+    return new SecretRotation(this.#db, this.#keys, this.#clock, actor).run(wrappingKeyId, signal);
   }
 
   /** Of two that are made at once one could be lost, and all that it wraps with it. */
@@ -136,50 +114,6 @@ export class SecretStore {
       await withTransactionLock(transaction, 'meterd.secret-keys');
       return this.#keys.addKey();
     });
-  }
-
-  /** @returns `last`: where the next batch goes on; `undefined` behind the last one */
-  async #rotateBatch(wrappingKeyId: string, after: SecretId, actor: string) {
-    return this.#db.transaction().execute(async (transaction) => {
-      const rows = await transaction
-        .selectFrom('secrets')
-        .selectAll()
-        .where(sql<boolean>`(customer_id, name) > (${after.customerId}, ${after.name})`)
-        .where('wrapping_key_id', '<>', wrappingKeyId)
-        .orderBy('customer_id')
-        .orderBy('name')
-        .limit(ROTATED_AT_ONCE)
-        .forUpdate()
-        .execute();
-      const failed: SecretId[] = [];
-      for (const row of rows) if (!(await this.#rewrapRow(transaction, row))) failed.push(toSecret(row));
-      const rewrapped = rows.length - failed.length;
-      if (rewrapped > 0) {
-        const at = new Date(this.#clock.nowMs());
-        const detail = { rewrapped, failed: failed.length };
-        await appendAudit(transaction, { at, actor, action: 'secret.rewrapped', subject: wrappingKeyId, detail });
-      }
-      const last = rows.length < ROTATED_AT_ONCE ? undefined : rows.at(-1);
-      return { rewrapped, failed, last: last === undefined ? undefined : toSecret(last) };
-    });
-  }
-
-  /** @returns whether it opened. One that does not keeps none of the others from being rotated */
-  async #rewrapRow(transaction: Transaction<Database>, row: Selectable<SecretsTable>): Promise<boolean> {
-    const { customerId, name } = toSecret(row);
-    try {
-      const { wrappingKeyId, bytes } = await rewrap(this.#keys, { customerId, name }, sealedOf(row).dataKey);
-      await transaction
-        .updateTable('secrets')
-        .set({ wrapped_key: Buffer.from(bytes), wrapping_key_id: wrappingKeyId })
-        .where('customer_id', '=', customerId)
-        .where('name', '=', name)
-        .execute();
-      return true;
-    } catch (reason) {
-      if (reason instanceof NotAuthentic) return false;
-      throw reason;
-    }
   }
 
   /** @throws CallerFault failed_precondition where the customer has as many as it may */
