@@ -6,8 +6,9 @@ import { BackfillAudit } from './access/backfill-audit.ts';
 import { ensureFirstKey } from './access/first-key.ts';
 import { KeyStore } from './access/key-store.ts';
 import { KnownKeys, REFRESH_MS } from './access/known-keys.ts';
-import { LocalKeys, SECRET_KEYS_FILE } from './access/secrets/local-keys.ts';
-import { hasSecrets, SecretStore } from './access/secrets/secret-store.ts';
+import { SECRET_KEYS_FILE } from './access/secrets/local-keys.ts';
+import { openKeys } from './access/secrets/open-keys.ts';
+import { SecretStore } from './access/secrets/secret-store.ts';
 import type { InvoicingStore } from './billing/invoice/invoicing-store.ts';
 import type { Config, TlsPaths } from './config.ts';
 import { type Collector, startCollector } from './ingest/collector.ts';
@@ -124,7 +125,7 @@ export async function startApp(
     started.add(() => telemetry.stop());
     const foundation = await startFoundation({ config, clock, events, started });
     const { keys, known, firstKeyPath } = await startKeys(foundation, started);
-    const secrets = await openSecrets(foundation);
+    const secrets = await openSecrets(foundation, started);
     const { collector, live } = await startCollecting(foundation, started);
     const billing = invoicingStore(foundation);
     const jobs = startJobs(foundation, { collector, billing, started });
@@ -233,9 +234,13 @@ async function startKeys(
   return { keys, known, firstKeyPath };
 }
 
-async function openSecrets({ config, clock, postgres }: Foundation): Promise<SecretStore> {
-  const path = config.secretKeysPath ?? join(config.dataDir, SECRET_KEYS_FILE);
-  const keys = await LocalKeys.open(path, async () => !(await hasSecrets(postgres.db)));
+async function openSecrets({ config, clock, events, postgres }: Foundation, started: Started): Promise<SecretStore> {
+  const { keys, close } = await openKeys(postgres.db, {
+    filePath: config.secretKeysPath ?? join(config.dataDir, SECRET_KEYS_FILE),
+    kmsSocketPath: config.secretKmsPath,
+    onKmsCircuit: (change) => events.circuitChanged('kms', change),
+  });
+  started.add(close);
   return new SecretStore(postgres.db, keys, clock);
 }
 

@@ -8,6 +8,8 @@ export interface Config {
   readonly dataDir: string;
   /** Of the keys that secrets are encrypted under; `undefined`: in the data folder. */
   readonly secretKeysPath: string | undefined;
+  /** Of the socket of a KMS plugin that has the keys; `undefined`: the file has them. */
+  readonly secretKmsPath: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly roles: ReadonlySet<Role>;
@@ -112,12 +114,27 @@ function listen() {
   return schema.prefault('127.0.0.1:8080').meta({ allowed });
 }
 
+/** What Linux has room for in the address of a Unix socket, but for the byte that ends it (unix(7)). */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** Not in the abstract namespace (`@name`): whoever is on the machine could listen there first, and would be given data keys. */
+function socket() {
+  const schema = z
+    .string()
+    .regex(/^(unix:\/\/)?\/[^@]/)
+    .transform((value) => value.replace(/^unix:\/\//, ''))
+    .refine((path) => Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX);
+  const allowed = `the path of a socket from the root, of at most ${SOCKET_PATH_BYTES_MAX} bytes, with or without unix:// before it`;
+  return schema.optional().meta({ allowed });
+}
+
 const CRON = /^\S+( \S+){4,5}$/;
 
 /** Each variable with its fallback; `allowed` completes "must be …". */
 const VARIABLES = z.object({
   METERD_DATA_DIR: text('./data', /./, 'a folder'),
   METERD_SECRET_KEYS_FILE: z.string().optional().meta({ allowed: 'a file' }),
+  METERD_SECRET_KMS: socket(),
   METERD_LISTEN: listen(),
   METERD_ROLES: roles(),
   CLICKHOUSE_URL: url('http:', 'https:'),
@@ -176,7 +193,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   }
   const parsed = VARIABLES.safeParse(Object.fromEntries(set));
   if (parsed.success) {
-    problems.push(...keptTooShort(parsed.data), ...halfSecured(parsed.data), ...sharedSeries(parsed.data));
+    problems.push(...keptTooShort(parsed.data), ...halfSecured(parsed.data));
+    problems.push(...sharedSeries(parsed.data), ...keysTwice(parsed.data));
     return problems.length > 0 ? problems : toConfig(parsed.data);
   }
   for (const variable of new Set(parsed.error.issues.map((issue) => String(issue.path[0])))) {
@@ -208,6 +226,13 @@ function halfSecured(values: z.output<typeof VARIABLES>): ConfigProblem[] {
   return [{ variable, value: '', allowed }];
 }
 
+/** Which of the two has the newest key would be said nowhere. */
+function keysTwice(values: z.output<typeof VARIABLES>): ConfigProblem[] {
+  const { METERD_SECRET_KEYS_FILE: value, METERD_SECRET_KMS: kms } = values;
+  if (value === undefined || kms === undefined) return [];
+  return [{ variable: 'METERD_SECRET_KEYS_FILE', value, allowed: 'left out, as METERD_SECRET_KMS is set' }];
+}
+
 function tlsPaths(values: z.output<typeof VARIABLES>): TlsPaths | undefined {
   const { METERD_TLS_CERT: certPath, METERD_TLS_KEY: keyPath, METERD_TLS_CLIENT_CA: clientCaPath } = values;
   return certPath === undefined || keyPath === undefined ? undefined : { certPath, keyPath, clientCaPath };
@@ -222,6 +247,7 @@ function toConfig(values: z.output<typeof VARIABLES>): Config {
   return {
     dataDir: values.METERD_DATA_DIR,
     secretKeysPath: values.METERD_SECRET_KEYS_FILE,
+    secretKmsPath: values.METERD_SECRET_KMS,
     host: values.METERD_LISTEN.host,
     port: values.METERD_LISTEN.port,
     roles: values.METERD_ROLES,

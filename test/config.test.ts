@@ -78,6 +78,20 @@ describe('readConfig', () => {
     }
   });
 
+  it('has wrapping keys in a file or in a KMS, whose socket may be written as Kubernetes does', () => {
+    expect(good({}).secretKmsPath).toBeUndefined();
+    expect(good({ METERD_SECRET_KMS: '/run/kms/a.sock' }).secretKmsPath).toBe('/run/kms/a.sock');
+    expect(good({ METERD_SECRET_KMS: 'unix:///run/kms/a.sock' }).secretKmsPath).toBe('/run/kms/a.sock');
+    expect(good({ METERD_SECRET_KMS: `unix:///${'x'.repeat(106)}` }).secretKmsPath).toHaveLength(107);
+    const wrong = ['kms.sock', 'unix://kms.sock', 'unix:///@kms', '/', 'http:///run/kms.sock', `/${'x'.repeat(107)}`];
+    for (const value of wrong) {
+      expect(problemsOf({ METERD_SECRET_KMS: value })).toMatchObject([{ variable: 'METERD_SECRET_KMS', value }]);
+    }
+    expect(problemsOf({ METERD_SECRET_KMS: '/kms.sock', METERD_SECRET_KEYS_FILE: '/keys' })).toEqual([
+      { variable: 'METERD_SECRET_KEYS_FILE', value: '/keys', allowed: 'left out, as METERD_SECRET_KMS is set' },
+    ]);
+  });
+
   it('numbers invoices and credit notes in a series each', () => {
     const prefixes = { METERD_INVOICE_PREFIX: '2026/', METERD_CREDIT_NOTE_PREFIX: '2026/' };
     expect(problemsOf(prefixes)).toEqual([

@@ -10,7 +10,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['lib', 'config'],
   storage: ['lib'],
   audit: ['storage', 'lib'],
-  access: ['audit', 'storage', 'lib'],
+  access: ['audit', 'storage', 'lib', 'gen'],
   ingest: ['storage', 'telemetry', 'lib', 'gen'],
   usage: ['storage', 'telemetry', 'lib'],
   billing: ['usage', 'audit', 'storage', 'telemetry', 'lib'],

@@ -35,7 +35,8 @@ export type Secret = Message<"billing.v1.Secret"> & {
   name: string;
 
   /**
-   * What its data key is wrapped with: a wrapping key that no secret names any more may be taken away.
+   * What its data key is wrapped with: a wrapping key that no secret names any more may be taken away. A key of a KMS has `kms:`
+   * before the id that the KMS gives it, and may have 1,028 bytes.
    *
    * @generated from field: string wrapping_key_id = 3;
    */
@@ -200,7 +201,7 @@ export const DeleteSecretResponseSchema: GenMessage<DeleteSecretResponse> = /*@_
 export type RotateSecretsRequest = Message<"billing.v1.RotateSecretsRequest"> & {
   /**
    * Makes a new wrapping key first. Not where processes have copies of the file of keys: there the key is added to each copy
-   * before, at its end.
+   * before, at its end. FAILED_PRECONDITION where a KMS has the keys: it makes them itself.
    *
    * @generated from field: bool new_key = 1;
    */
@@ -233,7 +234,8 @@ export type RotateSecretsResponse = Message<"billing.v1.RotateSecretsResponse"> 
   rewrapped: bigint;
 
   /**
-   * Those that do not open, at most 1,000: they were changed, or moved from elsewhere. They are left as they are.
+   * Those that do not open, at most 1,000: they were changed, or moved from elsewhere, or a KMS no longer lets their key be used.
+   * They are left as they are.
    *
    * @generated from field: repeated billing.v1.SecretName failed = 3;
    */

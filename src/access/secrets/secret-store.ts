@@ -6,7 +6,7 @@ import { parseCustomerId, parseId } from '../../lib/identifier.ts';
 import { withTransactionLock } from '../../storage/postgres/advisory-lock.ts';
 import type { SecretsTable } from '../../storage/postgres/schema-control.ts';
 import type { Database } from '../../storage/postgres/schema.ts';
-import type { KeyProvider } from './key-provider.ts';
+import { KMS_ID_PREFIX, type KeyProvider } from './key-provider.ts';
 import { type Rotation, SecretRotation } from './rotate-secrets.ts';
 import { seal, type SealedSecret, type SecretId, unseal } from './sealed-secret.ts';
 
@@ -101,7 +101,7 @@ export class SecretStore {
   /**
    * Wraps every data key that an older key wraps with the newest one.
    * @param makeKey whether a new key is made first
-   * @throws as `SecretRotation.run`
+   * @throws as `SecretRotation.run`; CallerFault failed_precondition where a KMS makes the keys
    */
   async rotate(makeKey: boolean, actor: string, signal: AbortSignal): Promise<Rotation> {
     const wrappingKeyId = makeKey ? await this.#makeKey() : await this.#keys.newestId();
@@ -132,9 +132,11 @@ export class SecretStore {
   }
 }
 
-/** Whether there is any: then the keys that open them must be there too. */
-export async function hasSecrets(db: Kysely<Database>): Promise<boolean> {
-  return (await db.selectFrom('secrets').select('name').limit(1).executeTakeFirst()) !== undefined;
+/** Whether there is any that a key of a file, or one of a KMS, wraps: then that must be there too. */
+export async function hasSecrets(db: Kysely<Database>, wrappedBy: 'file' | 'kms'): Promise<boolean> {
+  const of = wrappedBy === 'kms' ? 'like' : 'not like';
+  const any = db.selectFrom('secrets').select('name').where('wrapping_key_id', of, `${KMS_ID_PREFIX}%`).limit(1);
+  return (await any.executeTakeFirst()) !== undefined;
 }
 
 /** Removes a customer's secrets. @returns how many there were */

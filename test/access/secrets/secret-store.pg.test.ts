@@ -13,7 +13,7 @@ import { postgresForTest } from '../../database.ts';
 const { db } = await postgresForTest();
 const folder = await mkdtemp(join(tmpdir(), 'meterd-secrets-'));
 afterAll(() => rm(folder, { recursive: true, force: true }));
-const keys = await LocalKeys.open(join(folder, 'keys'), async () => !(await hasSecrets(db)));
+const keys = await LocalKeys.open(join(folder, 'keys'), async () => !(await hasSecrets(db, 'file')));
 const store = new SecretStore(db, keys, systemClock);
 const signal = new AbortController().signal;
 
