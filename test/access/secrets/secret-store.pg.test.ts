@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { NotAuthentic } from '../../../src/access/secrets/aead.ts';
+import type { KeyProvider } from '../../../src/access/secrets/key-provider.ts';
 import { LocalKeys } from '../../../src/access/secrets/local-keys.ts';
 import type { SecretId } from '../../../src/access/secrets/sealed-secret.ts';
 import { eraseSecretsOf, hasSecrets, SecretStore } from '../../../src/access/secrets/secret-store.ts';
@@ -103,6 +104,32 @@ describe('SecretStore', () => {
     const [last] = await listAudit(db, { actionPrefix: 'secret.rewrapped' }, 1);
     expect(last).toMatchObject({ actor: 'rotator', subject: rotation.wrappingKeyId });
     expect(await store.rotate(false, 'rotator', signal)).toMatchObject({ rewrapped: 0, failed: [broken] });
+  });
+
+  it('rotates without a lock, and leaves what is put or deleted meanwhile', async () => {
+    const [put, deleted, kept] = ['put', 'deleted', 'kept'].map((name) => ({ customerId: 'meanwhile', name }));
+    if (put === undefined || deleted === undefined || kept === undefined) throw new Error('three are needed');
+    for (const id of [put, deleted, kept]) await store.put(id, Buffer.from('before'), 'a');
+    let opened = 0;
+    const watched: KeyProvider = {
+      newestId: () => keys.newestId(),
+      wrap: (dataKey, binding) => keys.wrap(dataKey, binding),
+      addKey: () => keys.addKey(),
+      unwrap: async (wrapped, binding) => {
+        const dataKey = await keys.unwrap(wrapped, binding);
+        if (Buffer.from(binding).includes('meanwhile') && ++opened === 3) {
+          await store.put(put, Buffer.from('after'), 'b');
+          await store.delete(deleted, 'b');
+        }
+        return dataKey;
+      },
+    };
+    const { wrappingKeyId } = await new SecretStore(db, watched, systemClock).rotate(true, 'rotator', signal);
+    expect(opened).toBe(3);
+    expect([await readText(put), await readText(kept)]).toEqual(['after', 'before']);
+    await expect(store.read(deleted)).rejects.toMatchObject({ kind: 'not_found' });
+    const rows = (await store.list({ customerId: 'meanwhile', name: '' }, 2)).map((row) => row.wrappingKeyId);
+    expect(rows).toEqual([wrappingKeyId, wrappingKeyId]);
   });
 
   it('lists by customer and name, page by page, and deletes once', async () => {
