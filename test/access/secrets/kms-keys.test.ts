@@ -215,6 +215,18 @@ describe('KmsClient', () => {
     }
   });
 
+  it('tries again what a plugin that is just starting or stopping could not do', async () => {
+    const { plugin, keys, changes } = await aKms();
+    const wrapped = await keys.wrap(dataKey, binding);
+    let left = 2;
+    plugin.onDecrypt = (decrypted) => {
+      if (left-- > 0) throw new ConnectError('not now', Code.Unavailable);
+      return decrypted();
+    };
+    expect(await keys.unwrap(wrapped, binding)).toEqual(dataKey);
+    expect([plugin.calls, changes]).toEqual([4, []]);
+  });
+
   it('goes on with a plugin that was started anew, at once where no call came in between', async () => {
     const { plugin, keys, logged } = await aKms();
     const wrapped = await keys.wrap(dataKey, binding);
