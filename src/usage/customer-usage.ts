@@ -7,6 +7,7 @@ import { silentTime } from './silent-time.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import type { UsageScope } from './usage-rows.ts';
 import { type GroupKey, type SumsRow, usageSums } from './usage-sums.ts';
+import { checkFilter } from './value-bytes.ts';
 import { type HourRange, type TimeRange, wholeHours } from './whole-hours.ts';
 import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from './window.ts';
 
@@ -171,11 +172,7 @@ function checkRequest(request: CustomerUsageRequest) {
   if (new Set(request.groupBy).size < request.groupBy.length) {
     throw fault('group_by', `group_by is ${request.groupBy.join(', ')}: one is named twice`);
   }
-  for (const [field, names] of [
-    ['regions', request.regions],
-    ['vm_ids', request.vmIds],
-  ] as const) {
-    if (names.length > FILTER_MAX) throw fault(field, `${field} has ${names.length} entries, more than ${FILTER_MAX}`);
-  }
+  checkFilter('regions', request.regions, FILTER_MAX);
+  checkFilter('vm_ids', request.vmIds, FILTER_MAX);
   return wholeHours(request);
 }

@@ -6,6 +6,7 @@ import { computedWay, lastHeartbeat, silences } from './silent-time.ts';
 import { mayTellOf } from './lifecycle.ts';
 import { touchedHoursOf } from './touched-hours.ts';
 import { usageRows } from './usage-rows.ts';
+import { checkFilter, inValues } from './value-bytes.ts';
 import { type TimeRange, wholeHours } from './whole-hours.ts';
 import { type MeasuredUsage, QUANTITY_COLUMNS, quantitiesOf } from './window.ts';
 
@@ -53,9 +54,7 @@ export async function listGaps(
 ): Promise<Gap[]> {
   const { customerId, vmIds } = filter;
   if (customerId === '') throw new CallerFault('invalid_argument', 'customer_id', 'customer_id is empty');
-  if (vmIds.length > VMS_MAX) {
-    throw new CallerFault('invalid_argument', 'vm_ids', `vm_ids has ${vmIds.length} entries, more than ${VMS_MAX}`);
-  }
+  checkFilter('vm_ids', vmIds, VMS_MAX);
   const range = wholeHours(filter);
   const touched = await touchedHoursOf(clickhouse, customerId, range, signal);
   const scope = { customerId, range, regions: [], vmIds, touched };
@@ -76,7 +75,11 @@ export async function listGaps(
     },
     signal,
   );
-  return withEvidence(clickhouse, customerId, found, signal);
+  const gaps: Gap[] = [];
+  for (const some of inValues(found, (row) => row.vm_id, VMS_MAX)) {
+    gaps.push(...(await withEvidence(clickhouse, customerId, some, signal)));
+  }
+  return gaps;
 }
 
 function foundGaps(rows: string): string {
@@ -90,7 +93,6 @@ async function withEvidence(
   rows: readonly GapRow[],
   signal: AbortSignal,
 ): Promise<Gap[]> {
-  if (rows.length === 0) return [];
   const starts = rows.map((row) => BigInt(row.started));
   const ends = rows.map((row) => BigInt(row.ended));
   const parameters = {

@@ -21,6 +21,7 @@ import {
   touchedHours,
   touchedParameters,
 } from './touched-hours.ts';
+import { inValues } from './value-bytes.ts';
 
 export interface RollUpOptions {
   readonly clickhouse: ClickHouseClient;
@@ -40,8 +41,8 @@ export interface RollUpResult {
 }
 
 const PAIRS_MAX = 5_000;
-/** Of customers' ids in one go: they travel in requests' addresses twice, escaped, and of an address ClickHouse takes 1 MiB. */
-const ID_BYTES_MAX = 96 * 1024;
+/** Hours in one go: estimates look at two on either side of each, in one value of 95 KiB (see `value-bytes.ts`). */
+const HOURS_MAX = 1_500;
 const WINDOWS_MAX = 8_000_000;
 const DAY_SECONDS = 24 * HOUR_SECONDS;
 
@@ -97,9 +98,10 @@ async function workOff(options: RollUpOptions, touched: readonly TouchedHour[]):
 
 /** The first of the pairs, as many as one request may name. */
 function sendable(touched: readonly TouchedHour[]): TouchedHour[] {
-  let bytes = 0;
-  const end = touched.findIndex(({ customerId }) => (bytes += Buffer.byteLength(customerId)) > ID_BYTES_MAX);
-  return touched.slice(0, end < 0 ? touched.length : end);
+  const [named = []] = inValues(touched, ({ customerId }) => customerId, PAIRS_MAX);
+  const hours = new Set<number>();
+  const end = named.findIndex(({ hour }) => hours.add(hour).size > HOURS_MAX);
+  return end < 0 ? named : named.slice(0, end);
 }
 
 /**

@@ -179,14 +179,16 @@ async function addPartialHours(
   estimates: EstimatesSource,
   signal: AbortSignal,
 ): Promise<void> {
-  const cuts = parts.flatMap((part) => partialHoursOf(part.span).map((piece) => ({ part, piece })));
+  const cuts = parts.flatMap((part) =>
+    partialHoursOf(part.span).map((piece) => ({ customerId: part.customerId, part, piece })),
+  );
   const keyOfCut = ({ part, piece }: (typeof cuts)[number]): string => {
     return `${piece.hourNanos} ${piece.fromNanos} ${piece.untilNanos} ${part.span.gapPolicy} ${part.span.gapSecondsMax}`;
   };
   for (const same of inGroups(cuts, keyOfCut)) {
     const [first] = same;
     if (first === undefined) continue;
-    const customerIds = same.map(({ part }) => part.customerId);
+    const customerIds = same.map(({ customerId }) => customerId);
     const { gapPolicy, gapSecondsMax } = first.part.span;
     if (gapPolicy !== 'skip') {
       const longestNanos = BigInt(gapSecondsMax) * SECOND_NANOS;

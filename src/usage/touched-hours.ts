@@ -14,8 +14,8 @@ export const NOBODY = '';
 export const ALL_HOURS = { from: 0, until: 2 ** 32 - 1 };
 /** An hour touched by more drains than this stays touched by the rest, and is computed again in the next run. */
 export const DRAINS_MAX = 100_000;
-/** Drain ids in one DELETE; they travel in the request's address, of which ClickHouse takes 1 MiB. */
-const DELETE_DRAINS_MAX = 5_000;
+/** Drain ids in one DELETE: 88 KiB of its address (see `value-bytes.ts`). */
+const DELETE_DRAINS_MAX = 2_000;
 
 /** The first touched hours behind `after`, by customer and hour: those of nobody come first. */
 export async function touchedHours(

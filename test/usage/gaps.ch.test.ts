@@ -39,6 +39,19 @@ async function storeHeartbeat(receivedAtNanos: bigint, vmIds: readonly string[],
 }
 
 describe('gaps', () => {
+  it('are listed a full page at a time, whatever the names of VMs', async () => {
+    const customerId = randomUUID();
+    const vms = Array.from({ length: 600 }, (_, index) => String(index).padStart(3, '0') + "'".repeat(125));
+    await store(
+      client,
+      vms.flatMap((vmId) => [0, 10].map((at) => report(customerId, at, { vmId }))),
+    );
+    expect((await gapsOf(customerId, undefined, 1001)).map(({ vmId }) => vmId)).toEqual(vms);
+    const ofSome = gapsOf(customerId, undefined, 1001, vms);
+    await expect(ofSome).rejects.toThrow(/vm_ids takes \d+ bytes as ClickHouse is sent it, more than 130972/);
+    expect(await gapsOf(customerId, undefined, 1001, vms.slice(0, 150))).toHaveLength(150);
+  });
+
   it('are listed with how they are known and what would be filled in, the same before and after the rollup', async () => {
     const customerId = randomUUID();
     const vms = ['a', 'b', 'c'].map((name) => `${name}-${customerId}`);

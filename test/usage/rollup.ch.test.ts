@@ -34,6 +34,11 @@ async function windowsByRegion(customerId: string): Promise<string[]> {
   return rows.map((row) => `${row.region} ${row.windows}`);
 }
 
+/** @param rows SQL for drain, customer and hour of each touch */
+async function touchBy(rows: string): Promise<void> {
+  await client.command({ query: `INSERT INTO touched_hours (drain_id, customer_id, hour) ${rows}` });
+}
+
 function pending(customerId: string): Promise<number> {
   return waitingHours(client, customerId, DAY);
 }
@@ -179,6 +184,30 @@ describe('rollUp', () => {
     for (const [index, customerId] of customers.entries()) {
       expect(await windowsByRegion(customerId)).toEqual([`eu ${index + 2}`]);
     }
+  });
+
+  it('works off what thousands of drains touched', async () => {
+    const customerId = randomUUID();
+    await store(client, [report(customerId, 0)]);
+    await touchBy(`SELECT generateUUIDv4(number), '${customerId}', fromUnixTimestamp(${BASE_HOUR}) FROM numbers(5000)`);
+    await run();
+    expect(await pending(customerId)).toBe(0);
+    expect(await windowsByRegion(customerId)).toEqual(['eu 1']);
+  });
+
+  it('works off customers with the longest ids of quotes', async () => {
+    const drainId = randomUUID();
+    const id = `concat(leftPad(toString(number), 5, '0'), repeat('\\'', 123))`;
+    await touchBy(`SELECT '${drainId}', ${id}, fromUnixTimestamp(${BASE_HOUR}) FROM numbers(1200)`);
+    expect(await run()).toMatchObject({ hours: 1200 });
+  });
+
+  it('works off hours that are years apart', async () => {
+    const [drainId, customerId] = [randomUUID(), randomUUID()];
+    await touchBy(
+      `SELECT '${drainId}', '${customerId}', fromUnixTimestamp(${BASE_HOUR} - number * 18000) FROM numbers(5000)`,
+    );
+    expect(await run()).toMatchObject({ hours: 5000 });
   });
 
   it('writes all rows of a customer and hour as one part', async () => {
