@@ -116,7 +116,8 @@ function textFor(name: string, { random, theirs, mine }: Given): string | undefi
     case 'resume_token':
       return undefined;
     default:
-      return random.pick([...theirs.ids.other, ...theirs.ids.vm, ...theirs.ids.invoice]);
+      // Nothing by which an answer would be known for theirs: what a host sends, as an instance's name, is told to its customer again.
+      return random.pick([...theirs.ids.other, ...theirs.ids.vm]);
   }
 }
 
