@@ -176,7 +176,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'an hour computed anew under a clock that was set back does not count',
-    file: 'src/usage/rollup.ts',
+    file: 'src/usage/replace-hours.ts',
     text: '  return now > last ? now : last + 1n;\n',
     becomes: '  return last < 0n ? last : now;\n',
     row: 'clock',

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/lib/clock.ts';
-import { readTogether, rectangles, rollUp } from '../../src/usage/rollup.ts';
+import { rollUp } from '../../src/usage/rollup.ts';
 import { select } from '../../src/usage/select.ts';
-import { drainsOf, removeTouches, type TouchedHour, touchedHours } from '../../src/usage/touched-hours.ts';
+import { drainsOf, removeTouches, touchedHours } from '../../src/usage/touched-hours.ts';
 import { clickHouseForTest } from '../database.ts';
 import { storedByRegion, waitingHours } from './rolled-up-hours.ts';
 import { BASE, HOUR, MINUTE, report, store, storeWindows, touch } from './stored.ts';
@@ -235,49 +235,3 @@ describe('rollUp', () => {
     await expect(rollUp({ clickhouse: client, clock, signal: ended })).rejects.toThrow('stop');
   });
 });
-
-const pair = (customerId: string, hour: number) => ({ customerId, hour });
-
-describe('rectangles', () => {
-  it('hold each pair once and no other', () => {
-    const touched = [pair('a', 1), pair('a', 2), pair('a', 3), pair('b', 1), pair('b', 2), pair('c', 9)];
-    const found = rectangles(touched);
-    expect(found.flat().toSorted(byPair)).toEqual(touched);
-    for (const pairs of found) {
-      const customers = new Set(pairs.map((each) => each.customerId));
-      const hours = new Set(pairs.map((each) => each.hour));
-      expect(pairs).toHaveLength(customers.size * hours.size);
-    }
-    expect(found).toHaveLength(3);
-  });
-});
-
-describe('readTogether', () => {
-  it('has each pair once, and nobody with whoever was touched on other days', () => {
-    const touched = [
-      pair('a', 1),
-      pair('a', 50),
-      pair('b', 49),
-      pair('c', 2),
-      pair('c', 51),
-      pair('d', 48),
-      pair('e', 3),
-    ];
-    const found = readTogether(touched.map((each) => pair(each.customerId, each.hour * 3600)));
-    expect(
-      found
-        .flat()
-        .map((each) => pair(each.customerId, each.hour / 3600))
-        .toSorted(byPair),
-    ).toEqual(touched);
-    expect(found.map((pairs) => [...new Set(pairs.map((each) => each.customerId))].join(''))).toEqual([
-      'ac',
-      'bd',
-      'e',
-    ]);
-  });
-});
-
-function byPair(a: TouchedHour, b: TouchedHour): number {
-  return a.customerId < b.customerId ? -1 : a.customerId > b.customerId ? 1 : a.hour - b.hour;
-}
