@@ -33,7 +33,7 @@ import { type CallOutcome, observe } from './rpc/observe.ts';
 import { OpenCalls } from './rpc/open-call.ts';
 import { rawMethods, routes, type Served } from './rpc/routes.ts';
 import { readTlsFiles } from './rpc/tls.ts';
-import { connectClickHouse } from './storage/clickhouse/client.ts';
+import { connectClickHouse, PATIENT_TIMEOUT_MS } from './storage/clickhouse/client.ts';
 import { guardedClickHouse } from './storage/clickhouse/guarded-client.ts';
 import { migrateClickHouse } from './storage/clickhouse/migrate.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
@@ -101,7 +101,9 @@ interface Foundation {
   readonly events: Events;
   readonly engines: Engines;
   readonly clickhouse: ClickHouseClient;
-  /** The same ClickHouse for what stores windows, which has a breaker of its own. */
+  /** The same ClickHouse for jobs, whose statements may take long. */
+  readonly patient: ClickHouseClient;
+  /** The same for what stores windows, which has a breaker of its own. */
   readonly storing: ClickHouseClient;
   readonly postgres: Postgres;
 }
@@ -128,7 +130,7 @@ export async function startApp(
     const secrets = await openSecrets(foundation, started);
     const { collector, live } = await startCollecting(foundation, started);
     const billing = invoicingStore(foundation);
-    const jobs = startJobs(foundation, { collector, billing, started });
+    const jobs = startJobs({ ...foundation, clickhouse: foundation.patient }, collector, started);
     const readiness = (): string[] => (state.stopping ? ['stopping'] : collectorTrouble(collector));
     showMemory(events);
     showEventLoop(events, started);
@@ -211,9 +213,12 @@ async function startFoundation(given: {
   await migrateClickHouse({ url: clickhouseUrl, withLock });
   const storing = connectClickHouse({ url: clickhouseUrl });
   started.add(() => storing.close());
+  const unhurried = connectClickHouse({ url: clickhouseUrl, requestTimeoutMs: PATIENT_TIMEOUT_MS });
+  started.add(() => unhurried.close());
   const breaker = engineBreaker('ClickHouse', (change) => events.circuitChanged('clickhouse reads', change));
   const clickhouse = guardedClickHouse(storing, breaker);
-  return { config, clock, events, engines, clickhouse, storing, postgres };
+  const patient = guardedClickHouse(unhurried, breaker);
+  return { config, clock, events, engines, clickhouse, patient, storing, postgres };
 }
 
 async function startKeys(
@@ -321,13 +326,11 @@ function invoicingStore({ config, clock, clickhouse, postgres }: Foundation): In
   };
 }
 
-function startJobs(
-  { config, clock, events, clickhouse, postgres }: Foundation,
-  given: { collector: Collector | undefined; billing: InvoicingStore; started: Started },
-): Scheduler | undefined {
-  const { collector, billing, started } = given;
+function startJobs(foundation: Foundation, collector: Collector | undefined, started: Started): Scheduler | undefined {
+  const { config, clock, events, clickhouse, postgres } = foundation;
   if (!config.roles.has('jobs')) return undefined;
   const settle = settleOf(collector);
+  const billing = invoicingStore(foundation);
   const rollup = rollupJob({ schedule: config.rollupSchedule, clickhouse, clock, settle });
   const invoices = invoiceJob({ schedule: config.invoiceSchedule, store: billing, settle });
   const anchors = auditAnchorJob({ schedule: AUDIT_ANCHOR_SCHEDULE, store: { db: postgres.db, clickhouse, clock } });

@@ -10,7 +10,7 @@ import { Progress } from './cli/progress.ts';
 import { type Config, readConfig } from './config.ts';
 import { systemClock } from './lib/clock.ts';
 import { CallerFault, messageOf } from './lib/failure.ts';
-import { connectClickHouse } from './storage/clickhouse/client.ts';
+import { connectClickHouse, PATIENT_TIMEOUT_MS } from './storage/clickhouse/client.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
 import { type Engines, startEngines } from './storage/engines.ts';
 import { connectPostgres } from './storage/postgres/client.ts';
@@ -64,7 +64,7 @@ async function restore(config: Config, engines: Engines, manifest: Manifest, fol
 
 /** Rolls up what was not yet, and proves the rest. @returns whether all holds */
 async function prove(engines: Engines, manifest: Manifest): Promise<boolean> {
-  const clickhouse = connectClickHouse({ url: engines.clickhouseUrl });
+  const clickhouse = connectClickHouse({ url: engines.clickhouseUrl, requestTimeoutMs: PATIENT_TIMEOUT_MS });
   const postgres = connectPostgres(engines.databaseUrl);
   const { signal } = new AbortController();
   try {

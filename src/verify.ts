@@ -6,7 +6,7 @@ import { verifyInvoice } from './billing/proof/verify-invoice.ts';
 import { type Config, readConfig } from './config.ts';
 import { systemClock } from './lib/clock.ts';
 import { messageOf } from './lib/failure.ts';
-import { connectClickHouse } from './storage/clickhouse/client.ts';
+import { connectClickHouse, PATIENT_TIMEOUT_MS } from './storage/clickhouse/client.ts';
 import { lockDataFolder } from './storage/embedded/data-lock.ts';
 import { startEngines } from './storage/engines.ts';
 import { connectPostgres } from './storage/postgres/client.ts';
@@ -46,7 +46,7 @@ async function verifyHere(idOrNumber: string): Promise<ShownProof> {
   const isEmbedded = config.clickhouseUrl === undefined || config.databaseUrl === undefined;
   const lock = isEmbedded ? lockedByNobody(config) : undefined;
   const engines = await startEngines({ ...config, onLog: () => undefined });
-  const clickhouse = connectClickHouse({ url: engines.clickhouseUrl });
+  const clickhouse = connectClickHouse({ url: engines.clickhouseUrl, requestTimeoutMs: PATIENT_TIMEOUT_MS });
   const postgres = connectPostgres(engines.databaseUrl);
   try {
     const store = { db: postgres.db, clickhouse, clock: systemClock, usage: new UsageForBilling(clickhouse) };

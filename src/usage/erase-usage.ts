@@ -25,7 +25,6 @@ const CONDITIONS = {
 
 /** The first of the tables that the rollup writes, or removes from. */
 const FIRST_COMPUTED = 'touched_hours';
-const DELETE_SECONDS_MAX = 50;
 
 /** Rows of a customer by table, for those that have any. @throws what ClickHouse reports; the signal's reason */
 export async function countUsage(
@@ -66,7 +65,7 @@ export async function eraseUsage(
       query_params: { customer: customerId },
       abort_signal: signal,
       // Waits until the rows are gone for every reader.
-      clickhouse_settings: { lightweight_deletes_sync: '2', max_execution_time: DELETE_SECONDS_MAX },
+      clickhouse_settings: { lightweight_deletes_sync: '2' },
     });
   }
 }

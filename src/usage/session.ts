@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { type QueryParameters, SETTINGS } from './select.ts';
 
-const STATEMENT_SECONDS_MAX = 60;
-
 /**
  * Statements that share temporary tables. A session that is left in the middle ends after a minute, and its tables with it.
  * `CLICKHOUSE_URL` must lead all of its requests to the same server.
@@ -28,7 +26,7 @@ export class Session {
       query_params: this.#parameters,
       session_id: this.id,
       abort_signal: this.#signal,
-      clickhouse_settings: { ...SETTINGS, max_execution_time: STATEMENT_SECONDS_MAX, ...settings },
+      clickhouse_settings: { ...SETTINGS, ...settings },
     });
     return Number(result.summary?.written_rows ?? 0);
   }

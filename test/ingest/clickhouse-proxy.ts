@@ -31,6 +31,17 @@ export interface ProxyOptions {
  * @param port where the proxy listens; any free one where left out
  */
 export async function aProxy(options: ProxyOptions, port = 0): Promise<ClickHouseClient> {
+  const { url, close } = await startProxy(options, port);
+  const client = connectClickHouse({ url });
+  onTestFinished(async () => {
+    await client.close();
+    close();
+  });
+  return client;
+}
+
+/** Such a proxy for a whole file. @returns its URL, which is that of `options` but for the port */
+export async function startProxy(options: ProxyOptions, port = 0): Promise<{ url: string; close: () => void }> {
   const server = createServer((request, response) => void pass(request, response, options));
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
@@ -38,13 +49,11 @@ export async function aProxy(options: ProxyOptions, port = 0): Promise<ClickHous
   if (address === null || typeof address === 'string') throw new Error('no port');
   const url = new URL(options.url);
   url.port = String(address.port);
-  const client = connectClickHouse({ url: url.href });
-  onTestFinished(async () => {
-    await client.close();
+  const close = (): void => {
     server.closeAllConnections();
     server.close();
-  });
-  return client;
+  };
+  return { url: url.href, close };
 }
 
 async function pass(request: IncomingMessage, response: ServerResponse, options: ProxyOptions): Promise<void> {

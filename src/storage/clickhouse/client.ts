@@ -9,11 +9,18 @@ export interface ClickHouseConnection {
   /** Before the one that the URL names. */
   readonly database?: string;
   readonly connectionsMax?: number;
-  /** How long a request may take, and a query run. Where one takes longer for a reason, it says so itself. */
+  /** How long ClickHouse may be silent, and with that how long a statement may run: see `ANSWER_MS`. */
   readonly requestTimeoutMs?: number;
 }
 
 const REQUEST_TIMEOUT_MS = 60_000;
+/**
+ * For work that no caller waits for, and that something else bounds. A statement says nothing until it has ended, and on a busy
+ * machine that may take minutes: where it fails for its time, it fails at each try.
+ */
+export const PATIENT_TIMEOUT_MS = 600_000;
+/** ClickHouse has so long to say that it has ended a statement for its time: one that says nothing is taken for away. */
+const ANSWER_MS = 5_000;
 const CONNECTIONS_MAX = 16;
 /** Below the server's own keep-alive time, of 3 s in old versions: a socket that it is just closing fails its next request. */
 const IDLE_SOCKET_TTL_MS = 2_500;
@@ -47,7 +54,7 @@ export function connectClickHouse(connection: ClickHouseConnection): ClickHouseC
       wait_end_of_query: 1,
       // A query whose caller has left or given up ends too.
       cancel_http_readonly_queries_on_client_close: 1,
-      max_execution_time: Math.ceil(requestTimeoutMs / 1000),
+      max_execution_time: Math.max(1, Math.floor((requestTimeoutMs - ANSWER_MS) / 1000)),
     },
   });
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { z } from 'zod';
 import { messageOf } from '../../lib/failure.ts';
-import { type ClickHouseConnection, connectClickHouse, databaseOf } from './client.ts';
+import { type ClickHouseConnection, connectClickHouse, databaseOf, PATIENT_TIMEOUT_MS } from './client.ts';
 
 /** One file of `migrations/`. */
 export interface ClickHouseMigration {
@@ -24,8 +24,6 @@ export interface ClickHouseMigrationOptions extends ClickHouseConnection {
 
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('migrations/', import.meta.url));
 const FILE_NAME = /^(\d{4})-([a-z0-9-]+)\.sql$/;
-/** A migration may rewrite a large table. */
-const REQUEST_TIMEOUT_MS = 600_000;
 
 const appliedRowsSchema = z.array(z.object({ number: z.number(), name: z.string(), checksum: z.string() }));
 type AppliedRow = z.infer<typeof appliedRowsSchema>[number];
@@ -42,7 +40,8 @@ export async function migrateClickHouse(options: ClickHouseMigrationOptions): Pr
   const migrations = options.migrations ?? (await readMigrations());
   return options.withLock(async () => {
     await createDatabase(options);
-    const client = connectClickHouse({ ...options, requestTimeoutMs: REQUEST_TIMEOUT_MS });
+    // A migration may rewrite a large table.
+    const client = connectClickHouse({ ...options, requestTimeoutMs: PATIENT_TIMEOUT_MS });
     try {
       const applied = await readApplied(client);
       checkApplied(applied, migrations);
