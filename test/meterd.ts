@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import { type MeterdProcess, startMeterd, stopMeterd } from '../demo/meterd-process.ts';
 import { clientOf } from '../demo/clients.ts';
 import { KeyRole, KeyService } from '../gen/billing/v1/keys_pb.ts';
@@ -14,6 +14,8 @@ export interface TestMeterd extends MeterdProcess {
 
 /** A folder for this test file alone; removed when the file is done. To be called at the top of the file. */
 export async function folderForTest(): Promise<string> {
+  // What a test starts in this way would stay behind, unseen: nothing is called after a file that is told of inside of a test.
+  if (expect.getState().currentTestName !== undefined) throw new Error('not at the top of a test file');
   const folder = await mkdtemp(join(tmpdir(), 'meterd-e2e-'));
   afterAll(() => rm(folder, { recursive: true, force: true }));
   return folder;

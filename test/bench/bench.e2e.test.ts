@@ -8,11 +8,12 @@ import { folderForTest } from '../meterd.ts';
 
 const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url));
 const TIMEOUT_MS = 240_000;
+const folder = await folderForTest();
 
 it(
   'measures ingest with one command and finds every acknowledged window stored once',
   async () => {
-    const file = join(await folderForTest(), 'out.json');
+    const file = join(folder, 'out.json');
     const args = [MAIN, 'ingest', '--seconds', '5', '--windows', 'small', '--json', file];
     const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: TIMEOUT_MS });
     expect(stdout).toMatch(/cores .* GiB, .*Node v.*ClickHouse/);

@@ -9,6 +9,7 @@ import { folderForTest } from '../meterd.ts';
 import { readTlsFiles } from '../../src/rpc/tls.ts';
 import { Listener } from '../../src/rpc/listener.ts';
 
+const folder = await folderForTest();
 const BOUNDS = {
   connectionsMax: 100,
   streamsPerConnectionMax: 10,
@@ -104,7 +105,6 @@ describe('Listener', () => {
   });
 
   it('secures new connections with another certificate while it runs', async () => {
-    const folder = await folderForTest();
     const material = ['before', 'after'].map((name) => {
       const { certPath, keyPath } = new Authority(folder, name).certificate;
       return readTlsFiles({ certPath, keyPath, clientCaPath: undefined });
