@@ -11,8 +11,9 @@ const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 /** What is still there by then hangs; it is killed, and the test has failed. */
 const HUNG_MS = 60_000;
 
+const dataDir = await folderForTest();
+
 it('ends with status 1 where its spool cannot be opened, so that whoever started it knows', async () => {
-  const dataDir = await folderForTest();
   await writeFile(join(dataDir, 'spool'), 'a file where a folder should be');
   const environment = {
     METERD_LISTEN: '127.0.0.1:0',
