@@ -40,8 +40,9 @@ export async function replaceHours(
  * All in one INSERT, so that all rows of a (customer, hour), the vanished ones' removals too, are seen at once.
  *
  * The plain sums come first, into a temporary table, since the INSERT needs them twice: for the regular hours, and to know
- * which ones to walk. A window that is stored in between cannot make a regular row wrong for good: its touch comes after
- * it, so it is not among those that this run read and removes, and the hour is computed again.
+ * which ones to walk. Where some are irregular, their sums with copies taken once come into a second one. A window that is
+ * stored in between cannot make a regular row wrong for good: its touch comes after it, so it is not among those that this run
+ * read and removes, and the hour is computed again.
  */
 async function replacePlainHours(options: ReplaceOptions, touched: readonly TouchedHour[]): Promise<number> {
   const session = await sessionFor(options, touched);

@@ -1,5 +1,5 @@
 import { type Arbitrary, array, bigInt, constantFrom, oneof, record, tuple } from 'fast-check';
-import { BASE, HOUR, MINUTE, type Report } from './stored.ts';
+import { BASE, HOUR, MINUTE, type Report, report } from './stored.ts';
 
 const HOURS = 4n;
 const SECOND = 1_000_000_000n;
@@ -40,11 +40,43 @@ export const anyReports: Arbitrary<Omit<Report, 'customerId'>[]> = array(
   { minLength: 1, maxLength: 12 },
 ).map((items) =>
   items.flatMap(({ bounds: { startNanos, endNanos }, again, ...rest }) => {
-    const report = { ...rest, startNanos, endNanos };
-    if (again === 'no') return [report];
-    if (again === 'copy') return [report, report];
-    const receipt = again === 'tie' ? report.receipt : report.receipt + 1n;
-    if (again === 'later copy') return [report, { ...report, receipt }];
-    return [report, { ...report, receipt, cpuTimeNanos: report.cpuTimeNanos ^ 1n }];
+    const one = { ...rest, startNanos, endNanos };
+    if (again === 'no') return [one];
+    if (again === 'copy') return [one, one];
+    const receipt = again === 'tie' ? one.receipt : one.receipt + 1n;
+    if (again === 'later copy') return [one, { ...one, receipt }];
+    return [one, { ...one, receipt, cpuTimeNanos: one.cpuTimeNanos ^ 1n }];
   }),
 );
+
+/** What is between the windows of one hour is below two minutes together. */
+const lengths = oneof(
+  record({
+    offset: bigInt({ min: 0n, max: HOUR }),
+    items: array(
+      record({
+        length: oneof(constantFrom(MINUTE, 10n * MINUTE, HOUR), bigInt({ min: 1n, max: HOUR })),
+        pause: constantFrom(0n, 0n, 1n, 15n * SECOND),
+        cpuTimeNanos: quantity,
+      }),
+      { minLength: 1, maxLength: 8 },
+    ),
+  }),
+  record({
+    offset: bigInt({ min: 0n, max: 59n }).map((minutes) => minutes * MINUTE),
+    items: array(
+      record({ length: constantFrom(MINUTE, 2n * MINUTE), pause: constantFrom(0n), cpuTimeNanos: quantity }),
+      { minLength: 1, maxLength: 20 },
+    ),
+  }),
+);
+
+/** Reports of one VM: windows one after the other and over edges of hours, without an overlap or a gap; of any length, or whole minutes. */
+export const regularReports: Arbitrary<Omit<Report, 'customerId'>[]> = lengths.map(({ offset, items }) => {
+  let startNanos = BASE + HOUR + offset;
+  return items.map(({ length, pause, cpuTimeNanos }) => {
+    const { customerId: _, ...one } = report('', 0, { startNanos, endNanos: startNanos + length, cpuTimeNanos });
+    startNanos += length + pause;
+    return one;
+  });
+});

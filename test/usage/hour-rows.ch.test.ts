@@ -4,46 +4,19 @@ import { describe, expect, it } from 'vitest';
 import { ALL_SOURCES, type Cells, cellParameters, WINDOWS_ONLY } from '../../src/usage/cells.ts';
 import { HOUR_COLUMNS, hourRows } from '../../src/usage/hour-rows.ts';
 import { select } from '../../src/usage/select.ts';
-import { quantitiesOf, QUANTITY_COLUMNS } from '../../src/usage/window.ts';
 import { clickHouseForTest } from '../database.ts';
 import { anyReports } from './arbitrary.ts';
-import { type ModelHour, modelHours, rowKey, windowKey } from './model.ts';
+import { type ModelHour, modelHours, windowKey } from './model.ts';
+import { readHours } from './rolled-up-hours.ts';
 import { BASE, choose, HOUR, MINUTE, type Report, report, storeWindows } from './stored.ts';
 
 const { client } = await clickHouseForTest();
 const { signal } = new AbortController();
 const FIVE_HOURS = [0, 1, 2, 3, 4, 5].map((hour) => Number(BASE / 1_000_000_000n) + hour * 3600);
 
-type Row = Record<string, string> & { readonly gaps: (readonly [string, string])[] };
-
 /** The rows as the model has them. */
-async function computed(cells: Cells): Promise<ModelHour[]> {
-  const rows = await select<Row>(
-    client,
-    `SELECT * EXCEPT (hour, first_start, last_end, gaps), toInt64(toUnixTimestamp(hour)) * 1000000000 AS hour_nanos,
-       reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last,
-       arrayMap(gap -> (reinterpretAsInt64(gap.1), reinterpretAsInt64(gap.2)), gaps) AS gaps FROM (${hourRows('true', WINDOWS_ONLY)})`,
-    cellParameters(cells),
-    signal,
-  );
-  const number = (row: Row, column: string) => BigInt(row[column] ?? 'missing');
-  const found = rows.map((row) => ({
-    customerId: row['customer_id'] ?? '',
-    hour: number(row, 'hour_nanos'),
-    region: row['region'] ?? '',
-    vmId: row['vm_id'] ?? '',
-    ...quantitiesOf((field) => number(row, QUANTITY_COLUMNS[field])),
-    observed: number(row, 'observed_nanos'),
-    unobserved: number(row, 'unobserved_nanos'),
-    windows: number(row, 'windows'),
-    windowsCarried: number(row, 'windows_carried'),
-    conflicts: number(row, 'conflicts'),
-    conflictsCarried: number(row, 'conflicts_carried'),
-    first: number(row, 'first'),
-    last: number(row, 'last'),
-    gaps: row.gaps.map(([start, end]) => [BigInt(start), BigInt(end)] as const),
-  }));
-  return found.toSorted((a, b) => (rowKey(a) < rowKey(b) ? -1 : 1));
+function computed(cells: Cells): Promise<ModelHour[]> {
+  return readHours(client, `(${hourRows('true', WINDOWS_ONLY)})`, cellParameters(cells));
 }
 
 async function ofCustomer(customerId: string): Promise<ModelHour[]> {

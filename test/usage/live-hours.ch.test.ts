@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { array, assert, asyncProperty, bigInt, constantFrom, oneof, record } from 'fast-check';
+import { assert, asyncProperty } from 'fast-check';
 import { expect, it } from 'vitest';
 import { liveHours, liveParameters } from '../../src/usage/live-hours.ts';
 import { select } from '../../src/usage/select.ts';
 import { quantitiesOf } from '../../src/usage/window.ts';
 import { clickHouseForTest } from '../database.ts';
-import { anyReports } from './arbitrary.ts';
+import { anyReports, regularReports } from './arbitrary.ts';
 import { modelHours } from './model.ts';
-import { BASE, HOUR, MINUTE, type Report, report, storeWindows } from './stored.ts';
+import { BASE, MINUTE, type Report, report, storeWindows } from './stored.ts';
 
 const { client } = await clickHouseForTest();
 const { signal } = new AbortController();
@@ -55,26 +55,11 @@ function hoursOf(reports: readonly Report[]): number[] {
   return [...new Set(modelled(reports).map((row) => row.at))];
 }
 
-/** Windows of any length, one after the other and over edges of hours; what is between them in one hour is below two minutes together. */
-const regular = array(
-  record({
-    length: oneof(constantFrom(MINUTE, 10n * MINUTE, HOUR), bigInt({ min: 1n, max: HOUR })),
-    pause: constantFrom(0n, 0n, 1n, 15n * SECOND),
-    cpuTimeNanos: oneof(constantFrom(2n ** 64n - 1n), bigInt({ min: 0n, max: 2n ** 64n - 1n })),
-  }),
-  { minLength: 1, maxLength: 8 },
-);
-
 it('are what the model computes where a VM is regular', async () => {
   await assert(
-    asyncProperty(regular, bigInt({ min: 0n, max: HOUR }), async (items, offset) => {
+    asyncProperty(regularReports, async (given) => {
       const customerId = randomUUID();
-      let startNanos = BASE + HOUR + offset;
-      const reports = items.map(({ length, pause, cpuTimeNanos }) => {
-        const one = report(customerId, 0, { startNanos, endNanos: startNanos + length, cpuTimeNanos });
-        startNanos += length + pause;
-        return one;
-      });
+      const reports = given.map((each) => ({ ...each, customerId }));
       await storeWindows(client, reports);
       expect(await computed(customerId, hoursOf(reports))).toEqual(modelled(reports));
     }),

@@ -1,7 +1,8 @@
 import type { ClickHouseClient } from '@clickhouse/client';
-import { select } from '../../src/usage/select.ts';
+import { type QueryParameters, select } from '../../src/usage/select.ts';
 import { touchedHoursOf } from '../../src/usage/touched-hours.ts';
 import { QUANTITY_COLUMNS, quantitiesOf, type UsageQuantities } from '../../src/usage/window.ts';
+import { type ModelHour, rowKey } from './model.ts';
 
 const { signal } = new AbortController();
 const SECOND = 1_000_000_000n;
@@ -39,4 +40,46 @@ export async function waitingHours(
 ): Promise<number> {
   const range = { from: Number(startNanos / SECOND), until: Number(endNanos / SECOND) };
   return (await touchedHoursOf(clickhouse, customerId, range, signal)).length;
+}
+
+type HourRow = Record<string, string> & { readonly gaps: (readonly [string, string])[] };
+
+/**
+ * Rows of hours as the model has them, in its order.
+ * @param from SQL for something with the columns of `usage_hours`
+ */
+export async function readHours(
+  clickhouse: ClickHouseClient,
+  from: string,
+  parameters: QueryParameters,
+): Promise<ModelHour[]> {
+  const rows = await select<HourRow>(
+    clickhouse,
+    `SELECT * EXCEPT (hour, first_start, last_end, gaps), toInt64(toUnixTimestamp(hour)) * 1000000000 AS hour_nanos,
+       reinterpretAsInt64(first_start) AS first, reinterpretAsInt64(last_end) AS last,
+       arrayMap(gap -> (reinterpretAsInt64(gap.1), reinterpretAsInt64(gap.2)), gaps) AS gaps FROM ${from}`,
+    parameters,
+    signal,
+  );
+  return rows.map(modelled).toSorted((a, b) => (rowKey(a) < rowKey(b) ? -1 : 1));
+}
+
+function modelled(row: HourRow): ModelHour {
+  const number = (column: string) => BigInt(row[column] ?? 'missing');
+  return {
+    customerId: row['customer_id'] ?? 'missing',
+    hour: number('hour_nanos'),
+    region: row['region'] ?? 'missing',
+    vmId: row['vm_id'] ?? 'missing',
+    ...quantitiesOf((field) => number(QUANTITY_COLUMNS[field])),
+    observed: number('observed_nanos'),
+    unobserved: number('unobserved_nanos'),
+    windows: number('windows'),
+    windowsCarried: number('windows_carried'),
+    conflicts: number('conflicts'),
+    conflictsCarried: number('conflicts_carried'),
+    first: number('first'),
+    last: number('last'),
+    gaps: row.gaps.map(([start, end]) => [BigInt(start), BigInt(end)] as const),
+  };
 }
