@@ -97,7 +97,10 @@ async function tryRow(
   try {
     const folder = await newFolder();
     rowClosers.add(() => rm(folder, { recursive: true, force: true }));
-    const finding = await withinTime(row.run(contextOf(row, { ...given, folder, rowClosers })), given.isFull);
+    const finding = await withinTime(
+      row.run(contextOf(row, { ...given, folder, rowClosers })),
+      given.isFull || given.trials > row.trials.quick ? ROW_MS_MAX.full : ROW_MS_MAX.quick,
+    );
     return { finding, tried: true };
   } catch (reason) {
     process.stderr.write(`${reason instanceof Error ? reason.stack : String(reason)}\n`);
@@ -109,8 +112,7 @@ async function tryRow(
 }
 
 /** @throws Error where it takes too long; what goes on then fails for itself once what it stands on is closed */
-async function withinTime(finding: Promise<Finding>, isFull: boolean): Promise<Finding> {
-  const timeoutMs = isFull ? ROW_MS_MAX.full : ROW_MS_MAX.quick;
+async function withinTime(finding: Promise<Finding>, timeoutMs: number): Promise<Finding> {
   const late = Promise.withResolvers<never>();
   const timeout = setTimeout(() => late.reject(new Error(`it did not end within ${timeoutMs / 1000} s`)), timeoutMs);
   try {

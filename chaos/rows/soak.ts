@@ -6,6 +6,7 @@ import { SendClient } from '../client.ts';
 import { Fleet } from '../fleet.ts';
 import { Load } from '../load.ts';
 import { paced } from '../pace.ts';
+import { type Outage, rollupRuns } from '../rollup-runs.ts';
 import { type Context, type Finding, NONE, type Row } from '../row.ts';
 import { SendLog } from '../send-log.ts';
 import { Totals } from '../totals.ts';
@@ -24,11 +25,13 @@ const DESCRIPTORS_MORE_MAX = 20;
 const MINUTES_PER_KILL = 5;
 /** Hours of windows are too many to roll up at the end. */
 const ROLLUP_SCHEDULE = '*/10 * * * *';
+/** So often a rollup has to come to its end, kills notwithstanding. */
+const MINUTES_PER_ROLLUP_MAX = 30;
 
 export const soak: Row = {
   name: 'soak',
   promise:
-    'Load at up to 10 MB/s with ClickHouse killed now and then: memory, descriptors and sessions of meterd stay flat, nothing is lost, and usage is right. A trial is a minute.',
+    'Load at up to 10 MB/s with ClickHouse killed now and then: memory, descriptors and sessions of meterd stay flat, rollups go on, nothing is lost, and usage is right. A trial is a minute.',
   trials: { full: 120, quick: 1 },
   tools: [],
   async run(context: Context): Promise<Finding> {
@@ -61,29 +64,35 @@ export const soak: Row = {
     const loading = load.run(client, { signal: over.signal });
     const kills = Math.max(2, Math.floor(trials / MINUTES_PER_KILL));
     const samples: Sample[] = [];
+    const outages: Outage[] = [];
     while (performance.now() - startedMs < forMs) {
       await wait(SAMPLE_MS);
       samples.push(sampleOf(pid));
       const isDue = performance.now() - startedMs >= ((counts.kills + 1) * forMs) / (kills + 1);
       if (!isDue || counts.kills >= kills) continue;
       counts.kills++;
+      const fromMs = Date.now();
       await site.engines.killClickHouse();
       await site.engines.startClickHouse();
+      outages.push({ fromMs, untilMs: Date.now() });
     }
     over.abort();
     await loading;
     client.close();
     counts.sentMib = Math.round(sentBytes / MIB);
     counts.bytesPerSecond = Math.round(sentBytes / (forMs / 1000));
+    const { reasons, ...runs } = await rollupRuns(meterd, outages);
     const totals = new Totals();
     totals.add(await checkHours(meterd, site.clickhouse(), { fleet, log }));
-    totals.wrong.push(...load.wrong);
+    totals.wrong.push(...load.wrong, ...reasons);
     const grown = growthOf(samples);
     return totals.finding(
-      { ...counts, ...grown },
+      { ...counts, ...grown, ...runs },
       {
         notAcknowledged: NONE,
         kills: { atLeast: kills },
+        rollups: { atLeast: Math.floor(trials / MINUTES_PER_ROLLUP_MAX) },
+        rollupsFailed: NONE,
         grownMib: { atMost: GROWTH_MIB_MAX },
         descriptorsMore: { atMost: DESCRIPTORS_MORE_MAX },
       },
