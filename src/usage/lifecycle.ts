@@ -25,10 +25,14 @@ function usersOf(table: string, column: string, backSeconds: number): string {
       AND ${column} >= toDateTime({hours_from:Int64} - ${backSeconds}, 'UTC') AND ${column} < toDateTime({hours_until:Int64}, 'UTC')`;
 }
 
-/** Who of the cells' customers used the VMs of notices without a customer in these hours or the day before, and in which hours. */
+/**
+ * Who of the cells' customers used the VMs of notices without a customer in these hours or the day before, and in which hours. A notice
+ * that names its customer tells it too: the rollup makes an hour of it.
+ */
 const USERS_OF_UNNAMED = `${usersOf('usage_hours', 'hour', KNOWN_SECONDS)}
   UNION DISTINCT ${usersOf('windows', 'window_start', HOUR_SECONDS)}
-  UNION DISTINCT ${usersOf('counter_samples', 'sampled_at', HOUR_SECONDS)}`;
+  UNION DISTINCT ${usersOf('counter_samples', 'sampled_at', HOUR_SECONDS)}
+  UNION DISTINCT ${usersOf("(SELECT * FROM vm_events WHERE kind IN ('started', 'stopped'))", 'at', HOUR_SECONDS)}`;
 
 /**
  * The notices without a customer in the cells' hours, each with whose it is: who used the VM in the notice's hour or the day before. Later

@@ -59,6 +59,14 @@ function modelTime(reports: readonly Report[], notices: readonly Notice[]) {
   return { expected, gaps };
 }
 
+function usageOf(customerId: string) {
+  const request = { customerId, startNanos: BASE, endNanos: BASE + HOURS * HOUR, groupBy: [] };
+  const filters = { regions: [], vmIds: [], pageSize: 0, pageToken: '' };
+  return customerUsage(client, { ...request, ...filters }, signal);
+}
+
+const isNamed = ({ customerId }: Notice): boolean => customerId !== '';
+
 const RANKS = ['stopped', 'started', 'window'];
 
 it('is what a walk along all windows and notices finds, before and after the rollup', async () => {
@@ -76,12 +84,16 @@ it('is what a walk along all windows and notices finds, before and after the rol
           at += length;
         } else {
           const kind = what === 'started' ? 'started' : 'stopped';
-          const isNamed = what === 'started' || what === 'stopped';
-          notices.push({ vmId, kind, atNanos: at, customerId: isNamed ? customerId : '' });
+          const says = what === 'started' || what === 'stopped';
+          notices.push({ vmId, kind, atNanos: at, customerId: says ? customerId : '' });
         }
       }
-      // Whose a VM is that has no window, nobody knows where the notice does not say.
-      const known = reports.length > 0 ? notices : notices.filter((notice) => notice.customerId !== '');
+      // Whose a VM is that a notice does not say, is known by the hours before it and its own.
+      const told = [
+        ...reports.map(({ startNanos }) => startNanos),
+        ...notices.filter(isNamed).map(({ atNanos }) => atNanos),
+      ];
+      const known = notices.filter((one) => isNamed(one) || told.some((from) => from - (from % HOUR) <= one.atNanos));
       if (reports.length > 0) await store(client, reports);
       if (notices.length > 0) {
         await storeNotices(client, notices.toReversed());
@@ -92,9 +104,7 @@ it('is what a walk along all windows and notices finds, before and after the rol
       }
       const model = modelTime(reports, known);
       const seen = async () => {
-        const request = { customerId, startNanos: BASE, endNanos: BASE + HOURS * HOUR, groupBy: [] };
-        const filters = { regions: [], vmIds: [], pageSize: 0, pageToken: '' };
-        const { completeness, gaps } = await customerUsage(client, { ...request, ...filters }, signal);
+        const { completeness, gaps } = await usageOf(customerId);
         return { expected: completeness.expectedNanos, gaps: gaps.map((gap) => [gap.startNanos, gap.endNanos]) };
       };
       expect(await seen()).toEqual(model);
@@ -103,4 +113,22 @@ it('is what a walk along all windows and notices finds, before and after the rol
     }),
     { numRuns: 8 },
   );
+});
+
+it('ends with a stop that names no customer, of a VM that so far only a notice told the customer of', async () => {
+  const customerId = randomUUID();
+  const vmId = `vm-${customerId}`;
+  const notices: Notice[] = [
+    { vmId, kind: 'started', atNanos: BASE + MINUTE, customerId },
+    { vmId, kind: 'stopped', atNanos: BASE + 11n * MINUTE, customerId: '' },
+  ];
+  await store(client, [report(customerId, 61, { vmId })]);
+  await storeNotices(client, notices);
+  const instants = notices.map((notice) => notice.atNanos);
+  await touchAround(client, customerId, instants);
+  await touchAround(client, '', instants);
+  const expected = async () => (await usageOf(customerId)).completeness.expectedNanos;
+  expect(await expected()).toBe(11n * MINUTE);
+  await rollUp({ clickhouse: client, clock: systemClock, signal });
+  expect(await expected()).toBe(11n * MINUTE);
 });
