@@ -1,5 +1,6 @@
 import { type Migration, Migrator } from 'kysely/migration';
-import { messageOf } from '../../lib/failure.ts';
+import { codeOf, messageOf } from '../../lib/failure.ts';
+import { retry, type RetryOptions } from '../../lib/retry.ts';
 import { connectPostgres } from './client.ts';
 import { up as control } from './migrations/0001-control.ts';
 import { up as billing } from './migrations/0002-billing.ts';
@@ -34,12 +35,29 @@ export async function migratePostgres(url: string, migrations = POSTGRES_MIGRATI
   const postgres = connectPostgres(url, { connectionsMax: 2, statementTimeoutMs: STATEMENT_TIMEOUT_MS });
   try {
     const migrator = new Migrator({ db: postgres.db, provider: { getMigrations: async () => ({ ...migrations }) } });
-    const { error, results = [] } = await migrator.migrateToLatest();
-    if (error !== undefined) throw failure(error, results.find((result) => result.status === 'Error')?.migrationName);
-    return results.map((result) => result.migrationName);
+    return await retry(() => applyMissing(migrator), ROLE_MADE_MEANWHILE);
   } finally {
     await postgres.close();
   }
+}
+
+/** Roles are the whole server's: a meterd that starts on another of its databases may make the same one at the same moment. */
+const ROLE_MADE_MEANWHILE: RetryOptions = {
+  attemptsMax: 5,
+  delayMs: 100,
+  delayMsMax: 1_000,
+  retryable: (reason) => reason instanceof Error && ROLE_ERRORS.has(codeOf(reason.cause)),
+};
+/**
+ * `unique_violation`, `duplicate_object`; and `undefined_object`, where a query sees the new role already and this connection's cache of
+ * the catalog does not.
+ */
+const ROLE_ERRORS: ReadonlySet<unknown> = new Set(['23505', '42710', '42704']);
+
+async function applyMissing(migrator: Migrator): Promise<string[]> {
+  const { error, results = [] } = await migrator.migrateToLatest();
+  if (error !== undefined) throw failure(error, results.find((result) => result.status === 'Error')?.migrationName);
+  return results.map((result) => result.migrationName);
 }
 
 function failure(cause: unknown, migration: string | undefined): Error {

@@ -1,8 +1,11 @@
+import { randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
 import { describe, expect, it } from 'vitest';
 import { connectPostgres } from '../../../src/storage/postgres/client.ts';
 import { migratePostgres, POSTGRES_MIGRATIONS } from '../../../src/storage/postgres/migrate.ts';
+import { makeRole } from '../../../src/storage/postgres/migrations/0008-customer-reads.ts';
 import { createPostgresDatabase, postgresForTest } from '../../database.ts';
 
 const { pool } = await postgresForTest();
@@ -24,6 +27,25 @@ describe('the migrations of Postgres', () => {
     const both = [1, 2].map(() => migratePostgres(url, { first, second }));
     expect((await Promise.all(both)).flat()).toEqual(['first', 'second']);
     expect(await rowsOf(url, 'SELECT n FROM a')).toEqual([{ n: 1 }]);
+  });
+
+  it('make a role of the server where another database of it makes the same one at that moment', async () => {
+    const [url, role] = [await createPostgresDatabase(), `role_${randomUUID().replaceAll('-', '')}`];
+    const name = new URL(url).pathname.slice(1);
+    const granted: Migration = {
+      up: async (db) => {
+        await sql.raw(makeRole(role)).execute(db);
+        await sql.raw(`CREATE TABLE a (n int); GRANT SELECT ON a TO ${role}`).execute(db);
+      },
+    };
+    const other = await pool.connect();
+    await other.query(`BEGIN; ${makeRole(role)}`);
+    const applied = migratePostgres(url, { granted });
+    const waiting = "SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+    while ((await pool.query(waiting, [name])).rowCount === 0) await setImmediate();
+    await other.query('COMMIT');
+    other.release();
+    expect(await applied).toEqual(['granted']);
   });
 
   it('are refused where the database is newer', async () => {

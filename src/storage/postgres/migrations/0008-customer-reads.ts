@@ -6,27 +6,31 @@ import { type Kysely, sql } from 'kysely';
  * forced on owners, since jobs and operators work for all customers. Roles belong to the whole server, so it may be there.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
-  for (const statement of [...ROLE, ...SHARED, ...OWN, ...OF_PARENTS]) await sql.raw(statement).execute(db);
+  const statements = [makeRole('meterd_customer'), ...SHARED, ...OWN, ...OF_PARENTS];
+  for (const statement of statements) await sql.raw(statement).execute(db);
 }
 
-const ROLE = [
-  `DO $$
+/**
+ * Makes a role of the server where there is none yet, and lets the current user take it. Of two databases that do so at once the
+ * second may fail, with a duplicate or since its connection does not know the role yet: `migratePostgres` tries that again.
+ */
+export function makeRole(role: string): string {
+  return `DO $$
    BEGIN
-     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'meterd_customer') THEN
+     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '${role}') THEN
        BEGIN
-         CREATE ROLE meterd_customer NOLOGIN;
+         CREATE ROLE ${role} NOLOGIN;
        EXCEPTION
-         WHEN duplicate_object OR unique_violation THEN NULL;
          WHEN insufficient_privilege THEN
-           RAISE EXCEPTION 'the role meterd_customer is missing and % may not make it: have an administrator run CREATE ROLE meterd_customer NOLOGIN; GRANT meterd_customer TO %',
+           RAISE EXCEPTION 'the role ${role} is missing and % may not make it: have an administrator run CREATE ROLE ${role} NOLOGIN; GRANT ${role} TO %',
              quote_ident(current_user), quote_ident(current_user);
        END;
      END IF;
-     IF NOT pg_has_role(current_user, 'meterd_customer', 'SET') THEN
-       EXECUTE format('GRANT meterd_customer TO %I WITH INHERIT FALSE, SET TRUE', current_user);
+     IF NOT pg_has_role(current_user, '${role}', 'SET') THEN
+       EXECUTE format('GRANT ${role} TO %I WITH INHERIT FALSE, SET TRUE', current_user);
      END IF;
-   END $$`,
-];
+   END $$`;
+}
 
 /** The same for everybody, and secret from nobody. */
 const SHARED = ['seller', 'tax_rates', 'exchange_rates', 'metrics'].map((table) => {
