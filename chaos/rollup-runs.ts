@@ -13,15 +13,21 @@ export interface Outage {
 const RECOVERY_MS = 30_000;
 const RUNS_MAX = 1_000;
 
-/**
- * How the rollup's runs ended so far; one under way is not counted.
- * @returns `rollups` that succeeded, and `rollupsFailed` with ClickHouse there all the time; why, in `reasons`
- */
-export async function rollupRuns(
-  { url, adminKey }: MeterdProcess,
-  outages: readonly Outage[],
-): Promise<{ rollups: number; rollupsFailed: number; reasons: string[] }> {
+/** `rollups` that succeeded, and `rollupsFailed` with ClickHouse there all the time; why, in `reasons`. */
+interface RollupFigures {
+  readonly rollups: number;
+  readonly rollupsFailed: number;
+  readonly reasons: string[];
+}
+
+/** How the rollup's runs ended so far. */
+export async function rollupRuns({ url, adminKey }: MeterdProcess, outages: readonly Outage[]): Promise<RollupFigures> {
   const { runs } = await clientOf(JobService, url, adminKey).listJobRuns({ job: 'rollup', pageSize: RUNS_MAX });
+  return rollupFigures(runs, outages);
+}
+
+/** A run under way is not counted. */
+export function rollupFigures(runs: readonly JobRun[], outages: readonly Outage[]): RollupFigures {
   const failed = runs.filter((run) => run.outcome === JobOutcome.FAILED && !outages.some((each) => meets(run, each)));
   return {
     rollups: runs.filter(({ outcome }) => outcome === JobOutcome.SUCCEEDED).length,

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
 import { sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
 import { describe, expect, it } from 'vitest';
@@ -42,7 +41,7 @@ describe('the migrations of Postgres', () => {
     await other.query(`BEGIN; ${makeRole(role)}`);
     const applied = migratePostgres(url, { granted });
     const waiting = "SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
-    while ((await pool.query(waiting, [name])).rowCount === 0) await setImmediate();
+    await expect.poll(async () => (await pool.query(waiting, [name])).rowCount, { timeout: 60_000 }).toBe(1);
     await other.query('COMMIT');
     other.release();
     expect(await applied).toEqual(['granted']);
